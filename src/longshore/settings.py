@@ -1,0 +1,34 @@
+"""What an operator can set."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from msgspec import Struct, field
+
+
+def default_state_dir() -> Path:
+    """`$XDG_DATA_HOME/longshore`, by default `~/.local/share/longshore`."""
+    base = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+    return Path(base) / "longshore"
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """`state` None: everything is kept in memory and forgotten at the end (tests, simulation)."""
+
+    host: str = "127.0.0.1"
+    port: int = 4570
+    state: Path | None = None
+    account: str = "123456789012"
+    region: str = "us-east-1"
+    machines: str = "memory"  # the kind of machine that EC2-shaped instances run on: memory, local
+    vcpus: int | None = None  # what the machine offers in all; None: the host's, less a reserve
+    memory_mib: int | None = None
+    share: tuple[str, ...] = ()  # host paths that jobs may mount
+    for_tests: bool = False
+    privileged: bool = False  # whether `privileged: true` of a job is honoured
+    idle_seconds: int = 300  # how long an instance without work stays
+    heartbeat_seconds: int = 30  # ACS heartbeats to an agent
+    root_access_key_id: str = ""
+    root_secret_access_key: str = field(default="")
