@@ -1,0 +1,228 @@
+"""Connections, snapshots and group commit.
+
+One thread runs everything: handlers are short Python, so a thread of their own would buy no parallelism, only locks. What
+takes time in a write is the disk, and that alone happens elsewhere: the writer takes whatever requests wait, runs each in
+its own savepoint, hands the COMMIT to a thread, and answers all when the disk has answered. Meanwhile reads go on, on a
+connection of their own that sees the last committed state.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from longshore.store import migrate
+from longshore.store.statement import Statement
+
+T = TypeVar("T")
+Work = Callable[["Transaction"], Any]
+
+_BATCH = 128  # requests in one commit at most, so that a crowd of writers leaves room for readers
+
+
+class Transaction:
+    """What a handler sees of the database, for as long as it runs."""
+
+    __slots__ = ("_callbacks", "_connection", "writable")
+
+    def __init__(self, connection: sqlite3.Connection, *, writable: bool) -> None:
+        self._connection = connection
+        self._callbacks: list[Callable[[], None]] = []
+        self.writable = writable
+
+    def one(self, statement: Statement, **parameters: Any) -> Any:
+        """The first row, a tuple; None: there is none."""
+        return self._connection.execute(statement.sql, parameters).fetchone()
+
+    def all(self, statement: Statement, **parameters: Any) -> list[Any]:
+        return self._connection.execute(statement.sql, parameters).fetchall()
+
+    def run(self, statement: Statement, **parameters: Any) -> int:
+        """Changes rows; how many it changed."""
+        assert self.writable, "a read wrote"
+        return self._connection.execute(statement.sql, parameters).rowcount
+
+    def insert(self, statement: Statement, **parameters: Any) -> int:
+        """Inserts a row; its integer key."""
+        assert self.writable, "a read wrote"
+        return self._connection.execute(statement.sql, parameters).lastrowid or 0
+
+    def many(self, statement: Statement, rows: Iterable[Mapping[str, Any]]) -> int:
+        assert self.writable, "a read wrote"
+        return self._connection.executemany(statement.sql, list(rows)).rowcount
+
+    def after_commit(self, function: Callable[[], None]) -> None:
+        """Runs once the change is durable; never after a roll-back."""
+        self._callbacks.append(function)
+
+    def savepoint(self, function: Callable[[], T]) -> T:
+        """Runs `function`; when it raises, its writes and callbacks are undone and the transaction goes on."""
+        if not self.writable:
+            return function()
+        kept = len(self._callbacks)
+        self._connection.execute("SAVEPOINT step")
+        try:
+            result = function()
+        except BaseException:
+            self._connection.execute("ROLLBACK TO step")
+            self._connection.execute("RELEASE step")
+            del self._callbacks[kept:]
+            raise
+        self._connection.execute("RELEASE step")
+        return result
+
+    def take_callbacks(self) -> list[Callable[[], None]]:
+        callbacks, self._callbacks = self._callbacks, []
+        return callbacks
+
+
+class Store(Protocol):
+    def write(self, function: Callable[[Transaction], T]) -> Awaitable[T]: ...
+    def read(self, function: Callable[[Transaction], T]) -> T: ...
+    def write_now(self, function: Callable[[Transaction], T]) -> T: ...
+    def close(self) -> None: ...
+
+
+class SqliteStore:
+    """SQLite in WAL mode with full synchronisation: acknowledged means durable.
+
+    `durable` False leaves the fsync out: for a database in memory, which has none.
+    """
+
+    def __init__(self, writer: sqlite3.Connection, reader: sqlite3.Connection, *, durable: bool) -> None:
+        self._writer = writer
+        self._reader = reader
+        self._durable = durable
+        self._waiting: deque[tuple[Work, asyncio.Future[Any]]] = deque()
+        self._committing = False
+        self._failed: BaseException | None = None
+        self._pool = ThreadPoolExecutor(1, "commit") if durable else None
+
+    def read(self, function: Callable[[Transaction], T]) -> T:
+        """Runs `function` on a snapshot, at once, in place: a hop to a thread costs more than a keyed read."""
+        connection = self._reader
+        if connection is self._writer:
+            return function(Transaction(connection, writable=False))
+        connection.execute("BEGIN")
+        try:
+            return function(Transaction(connection, writable=False))
+        finally:
+            connection.execute("COMMIT")
+
+    def write(self, function: Callable[[Transaction], T]) -> Awaitable[T]:
+        """Runs `function` in the next commit; the result when that commit is durable.
+
+        What `function` raises is raised here, and nothing of it is kept. When the commit itself fails, all who waited
+        for it get that error.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        self._waiting.append((function, future))
+        if not self._committing:
+            self._committing = True
+            loop.call_soon(self._run_batch, loop)
+        return future
+
+    def write_now(self, function: Callable[[Transaction], T]) -> T:
+        """A write for the start of the house and for tests, outside the loop. Never while requests are served."""
+        assert not self._committing, "write_now beside running writes"
+        self._writer.execute("BEGIN IMMEDIATE")
+        transaction = Transaction(self._writer, writable=True)
+        try:
+            result = function(transaction)
+        except BaseException:
+            self._writer.execute("ROLLBACK")
+            raise
+        self._writer.execute("COMMIT")
+        for callback in transaction.take_callbacks():
+            callback()
+        return result
+
+    def close(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=True)
+        if self._reader is not self._writer:
+            self._reader.close()
+        self._writer.close()
+
+    def _run_batch(self, loop: asyncio.AbstractEventLoop) -> None:
+        answers: list[tuple[asyncio.Future[Any], Any, BaseException | None]] = []
+        transaction = Transaction(self._writer, writable=True)
+        self._writer.execute("BEGIN IMMEDIATE")
+        while self._waiting and len(answers) < _BATCH:
+            function, future = self._waiting.popleft()
+            if future.cancelled():
+                continue
+            try:
+                answers.append((future, transaction.savepoint(partial(function, transaction)), None))
+            except Exception as error:
+                answers.append((future, None, error))
+        if self._pool is None:
+            self._finish(loop, answers, transaction, self._commit())
+        else:
+            committed = loop.run_in_executor(self._pool, self._commit)
+            committed.add_done_callback(lambda done: self._finish(loop, answers, transaction, done.result()))
+
+    def _commit(self) -> BaseException | None:
+        try:
+            self._writer.execute("COMMIT")
+        except sqlite3.Error as error:
+            if self._writer.in_transaction:
+                self._writer.execute("ROLLBACK")
+            return error
+        return None
+
+    def _finish(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        answers: list[tuple[asyncio.Future[Any], Any, BaseException | None]],
+        transaction: Transaction,
+        failure: BaseException | None,
+    ) -> None:
+        if failure is None:
+            for callback in transaction.take_callbacks():
+                callback()
+        for future, result, error in answers:
+            if future.done():
+                continue
+            if failure is not None or error is not None:
+                future.set_exception(failure or error or AssertionError())
+            else:
+                future.set_result(result)
+        if self._waiting:
+            loop.call_soon(self._run_batch, loop)
+        else:
+            self._committing = False
+
+
+def open_store(path: Path | None) -> SqliteStore:
+    """Opens the database, making or migrating its tables. `path` None: in memory, forgotten at the end.
+
+    The tables are those of the rooms that were imported before.
+    """
+    if path is None:
+        connection = _connect(":memory:")
+        migrate.prepare(connection)
+        return SqliteStore(connection, connection, durable=False)
+    writer = _connect(str(path))
+    path.chmod(0o600)
+    writer.execute("PRAGMA journal_mode=WAL")
+    migrate.prepare(writer)
+    reader = _connect(str(path))
+    reader.execute("PRAGMA query_only=ON")
+    return SqliteStore(writer, reader, durable=True)
+
+
+def _connect(path: str) -> sqlite3.Connection:
+    # Autocommit: BEGIN and SAVEPOINT are ours. One connection is used by one thread at a time, not always the same.
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=512)
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA busy_timeout=10000")
+    connection.execute("PRAGMA temp_store=MEMORY")
+    return connection
