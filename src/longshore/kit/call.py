@@ -23,8 +23,8 @@ class Call:
     """One call of one operation, or one turn of a loop, inside one transaction."""
 
     __slots__ = (
-        "account", "endpoint", "house", "now", "operation", "principal", "region", "request_id", "service",
-        "source_ip", "transaction", "user_agent", "via_service",
+        "account", "endpoint", "house", "now", "operation", "principal", "region", "request_id", "resource",
+        "service", "source_ip", "transaction", "user_agent", "via_service",
     )  # fmt: skip
 
     def __init__(
@@ -55,6 +55,7 @@ class Call:
         self.endpoint = endpoint  # "http://127.0.0.1:4570", as the caller reached us
         self.source_ip = source_ip
         self.user_agent = user_agent
+        self.resource: str | None = None  # the first that the caller was asked about, for the trail
         self.via_service = via_service  # the service that calls for the principal (aws:ViaAWSService); None: itself
 
     @property

@@ -34,9 +34,7 @@ class Authorizer(Protocol):
 
 
 class Peers(Protocol):
-    def call(
-        self, call: Call, service: str, operation: str, request: dict[str, Any], as_: Principal
-    ) -> Response: ...
+    def call(self, call: Call, service: str, operation: str, request: dict[str, Any], as_: Principal) -> Response: ...
 
 
 class Outbox(Protocol):

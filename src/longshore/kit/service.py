@@ -37,9 +37,7 @@ class Service:
         self.name = name
         marks = collect(operations)
         # python name without underscores, lower case -> operation: `listmfadevices` meets `ListMFADevices` of the model.
-        self.operations = {
-            mark.python_name.replace("_", ""): mark for mark in marks if isinstance(mark, Operation)
-        }
+        self.operations = {mark.python_name.replace("_", ""): mark for mark in marks if isinstance(mark, Operation)}
         self.streams = [mark for mark in marks if isinstance(mark, Stream)]
         self.extensions = [mark for mark in marks if isinstance(mark, Extension)]
         self.access = dict(access)  # operation name of the model ("SubmitJob") -> what is asked

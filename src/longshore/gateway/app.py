@@ -1,0 +1,354 @@
+"""The way of a request, on one page: route, authenticate, parse, authorize, check, act, serialize.
+
+A bare ASGI callable: AWS's requests are not told apart by path alone, so a web framework would stand in the way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any
+from urllib.parse import parse_qsl, unquote
+
+import msgspec
+import structlog
+
+from longshore.aws import model as models
+from longshore.aws.errors import AwsError
+from longshore.aws.principal import Principal
+from longshore.aws.wire import codec
+from longshore.aws.wire.http import HttpRequest, HttpResponse
+from longshore.aws.wire.route import Route, route
+from longshore.gateway.authenticate import Authenticator
+from longshore.gateway.authorize import Authorizer
+from longshore.gateway.dispatch import Dispatcher
+from longshore.kit.access import Access
+from longshore.kit.call import Call
+from longshore.kit.house import House, Turn
+from longshore.kit.operation import Extension, Operation, Stream
+from longshore.kit.service import Service
+from longshore.store.engine import Transaction
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+_BODY_BYTES_MAX = 16 * 1024 * 1024
+_JSON_STYLE = frozenset({"json", "rest-json"})
+
+log = structlog.get_logger("longshore.gateway")
+
+
+class Gateway:
+    """Answers what reaches the endpoint. `pages` answers the paths that are not AWS's (health, metrics)."""
+
+    def __init__(
+        self,
+        house: House,
+        services: Mapping[str, Service],
+        *,
+        authenticator: Authenticator,
+        authorizer: Authorizer,
+        dispatcher: Dispatcher,
+        pages: Callable[[Scope, Receive, Send], Awaitable[None]],
+    ) -> None:
+        self._house = house
+        self._authenticator = authenticator
+        self._authorizer = authorizer
+        self._dispatcher = dispatcher
+        self._pages = pages
+        self._services = services
+        self._extensions = [
+            (room.name, extension, _path_pattern(extension.path))
+            for room in services.values()
+            for extension in room.extensions
+        ]
+        self._streams = {stream.path: (room.name, stream) for room in services.values() for stream in room.streams}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        kind = scope["type"]
+        if kind == "websocket":
+            await self._serve_stream(scope, receive, send)
+        elif scope["path"] in ("/healthz", "/readyz", "/metrics", "/_longshore/reset"):
+            await self._pages(scope, receive, send)
+        else:
+            try:
+                request = http_request(scope, await _body(receive))
+                response = await self.handle(request, _endpoint(scope))
+            except _BodyTooLarge:
+                response = HttpResponse(413, [("content-type", "text/plain")], b"request body too large\n")
+            await send(
+                {
+                    "type": "http.response.start",
+                    "status": response.status,
+                    "headers": [(name.encode(), value.encode("latin-1", "replace")) for name, value in response.headers]
+                    + [(b"content-length", str(len(response.body)).encode())],
+                }
+            )
+            await send({"type": "http.response.body", "body": response.body})
+
+    async def handle(self, request: HttpRequest, endpoint: str) -> HttpResponse:
+        """One request to its answer. Never raises: what breaks is logged and answered as an internal failure."""
+        request_id = self._house.ids.uuid()
+        if request.path.startswith("/_longshore/"):
+            return await self._handle_extension(request, endpoint, request_id)
+        try:
+            where = route(request)
+        except AwsError as error:
+            return codec.serialize_error(models.model(_likely_service(request)), None, error, request_id)
+        service = models.model(where.service)
+        call: Call | None = None
+        operation: Operation | None = None
+        form = None
+        try:
+            now = self._house.clock.now()
+            principal = self._authenticator.authenticate(request, now, json_style=service.protocol in _JSON_STYLE)
+            form = service.operations[where.operation]
+            parameters = codec.parse(form, request)
+            operation = self._dispatcher.operation(where.service, where.operation)
+            call = self._call(where, principal, request, endpoint, request_id)
+            response = await self._run(call, operation, parameters)
+            answer = codec.serialize(form, response, request_id)
+        except AwsError as error:
+            if call is not None and operation is not None:
+                self._dispatcher.tell(call, operation.writes, error)
+            return codec.serialize_error(service, form, error, request_id)
+        except Exception:
+            log.exception("request failed", service=where.service, operation=where.operation, request_id=request_id)
+            return codec.serialize_error(service, form, _internal(service.protocol), request_id)
+        self._dispatcher.tell(call, operation.writes, None)
+        return answer
+
+    async def _run(self, call: Call, operation: Operation, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        def run(transaction: Transaction) -> dict[str, Any]:
+            call.transaction = transaction
+            return self._dispatcher.run(call, operation, parameters)
+
+        if operation.writes:
+            return await self._house.store.write(run)
+        return self._house.store.read(run)
+
+    def _call(self, where: Route, principal: Principal, request: HttpRequest, endpoint: str, request_id: str) -> Call:
+        return Call(
+            house=self._house,
+            service=where.service,
+            operation=where.operation,
+            principal=principal,
+            region=where.region or self._house.settings.region,
+            transaction=_NO_TRANSACTION,
+            now=self._house.clock.now(),
+            request_id=request_id,
+            endpoint=endpoint,
+            source_ip=request.source_ip,
+            user_agent=request.headers.get("user-agent", ""),
+        )
+
+    # What AWS has no operation for: signed and authorized like all else, JSON in and out.
+
+    async def _handle_extension(self, request: HttpRequest, endpoint: str, request_id: str) -> HttpResponse:
+        try:
+            room, extension, parameters = self._find_extension(request)
+            principal = self._authenticator.authenticate(request, self._house.clock.now(), json_style=True)
+            if request.body:
+                sent = msgspec.json.decode(request.body, type=dict[str, Any])
+                parameters = {**sent, **parameters}
+            call = self._call(
+                Route(room, extension.action.partition(":")[2], None), principal, request, endpoint, request_id
+            )
+
+            def run(transaction: Transaction) -> dict[str, Any]:
+                call.transaction = transaction
+                self._authorizer.authorize(call, Access(action=extension.action), parameters)
+                return extension.handler(call, parameters)
+
+            if extension.writes:
+                answer = await self._house.store.write(run)
+            else:
+                answer = self._house.store.read(run)
+        except AwsError as error:
+            return _json_answer(error.status or 400, {"__type": error.code, "message": error.message})
+        except msgspec.MsgspecError as error:
+            return _json_answer(400, {"__type": "SerializationException", "message": str(error)})
+        except Exception:
+            log.exception("request failed", path=request.path, request_id=request_id)
+            return _json_answer(500, {"__type": "InternalFailure", "message": "The request failed; see the log."})
+        return _json_answer(200, answer)
+
+    def _find_extension(self, request: HttpRequest) -> tuple[str, Extension, dict[str, Any]]:
+        for room, extension, pattern in self._extensions:
+            match = pattern.fullmatch(request.path)
+            if match and extension.method == request.method:
+                query = dict(parse_qsl(request.query_string))
+                return room, extension, {**query, **{k: unquote(v) for k, v in match.groupdict().items()}}
+        raise AwsError("UnknownOperationException", f"no such path: {request.path}", status=404)
+
+    # The agent's websockets.
+
+    async def _serve_stream(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()  # websocket.connect
+        request = http_request(scope, b"")
+        endpoint = _endpoint(scope)
+        try:
+            found = self._streams.get(scope["path"])
+            if found is None:
+                raise AwsError("UnknownOperationException", f"no such stream: {scope['path']}", status=404)
+            room, stream = found
+            turn = self._admit(room, stream, request, endpoint)
+        except AwsError as error:
+            status = error.status or 400
+            await send(
+                {
+                    "type": "websocket.http.response.start",
+                    "status": status,
+                    "headers": [(b"content-type", b"application/json"), (b"x-amzn-errortype", error.code.encode())],
+                }
+            )
+            body = msgspec.json.encode({error.code: error.message})
+            await send({"type": "websocket.http.response.body", "body": body})
+            return
+        await send({"type": "websocket.accept"})
+        session = _WebsocketSession(self._house, turn, dict(parse_qsl(request.query_string)), receive, send)
+        try:
+            await stream.handler(session)
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            log.exception("stream failed", path=scope["path"])
+        finally:
+            await session.close(1000)
+
+    def _admit(self, room: str, stream: Stream, request: HttpRequest, endpoint: str) -> Turn:
+        now = self._house.clock.now()
+        principal = self._authenticator.authenticate(request, now, json_style=True)
+        name = stream.action.partition(":")[2]
+        region = self._house.settings.region
+        call = self._call(Route(room, name, region), principal, request, endpoint, self._house.ids.uuid())
+        query = dict(parse_qsl(request.query_string))
+
+        def ask(transaction: Transaction) -> None:
+            call.transaction = transaction
+            row = self._services[room].access.get(name) or Access(action=stream.action)
+            call.resource = self._authorizer.authorize(call, row, query)
+
+        try:
+            self._house.store.read(ask)
+        except AwsError as error:
+            self._dispatcher.tell(call, False, error)
+            raise
+        except (KeyError, ValueError) as error:
+            raise AwsError("InvalidParameterException", f"the handshake lacks {error}", status=400) from error
+        self._dispatcher.tell(call, False, None)
+        return Turn(self._house, room, principal, region, endpoint)
+
+
+class _WebsocketSession:
+    """A StreamSession over ASGI."""
+
+    def __init__(self, house: House, turn: Turn, query: Mapping[str, str], receive: Receive, send: Send) -> None:
+        self.house = house
+        self.turn = turn
+        self.query = query
+        self._receive = receive
+        self._send = send
+        self._open = True
+
+    async def send(self, text: str) -> None:
+        if self._open:
+            await self._send({"type": "websocket.send", "text": text})
+
+    async def receive(self) -> str | None:
+        while self._open:
+            message = await self._receive()
+            if message["type"] == "websocket.disconnect":
+                self._open = False
+            elif message["type"] == "websocket.receive":
+                text = message.get("text")
+                return text if text is not None else message["bytes"].decode("utf-8", "replace")
+        return None
+
+    async def close(self, code: int = 1000) -> None:
+        if self._open:
+            self._open = False
+            await self._send({"type": "websocket.close", "code": code})
+
+
+class _BodyTooLarge(Exception):
+    pass
+
+
+class _NoTransaction(Transaction):
+    """Stands where none has begun yet."""
+
+    def __init__(self) -> None:  # Nothing to hold.
+        pass
+
+
+_NO_TRANSACTION = _NoTransaction()
+
+
+async def _body(receive: Receive) -> bytes:
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    if not message.get("more_body"):
+        return body
+    parts, size = [body], len(body)
+    while message.get("more_body"):
+        message = await receive()
+        part = message.get("body", b"")
+        size += len(part)
+        if size > _BODY_BYTES_MAX:
+            raise _BodyTooLarge
+        parts.append(part)
+    return b"".join(parts)
+
+
+def http_request(scope: Scope, body: bytes) -> HttpRequest:
+    client = scope.get("client")
+    raw_path = scope.get("raw_path") or scope["path"].encode()
+    headers: dict[str, str] = {}
+    for name, value in scope["headers"]:
+        key = name.decode("latin-1")
+        text = value.decode("latin-1")
+        headers[key] = f"{headers[key]},{text}" if key in headers else text
+    return HttpRequest(
+        method=scope.get("method", "GET"),
+        path=raw_path.decode("latin-1"),
+        query_string=scope["query_string"].decode("latin-1"),
+        headers=headers,
+        body=body,
+        source_ip=client[0] if client else "",
+    )
+
+
+def _endpoint(scope: Scope) -> str:
+    """The URL by which the caller reached us: what we give it must be reachable in the same way."""
+    secure = scope.get("scheme") in ("https", "wss")
+    for name, value in scope["headers"]:
+        if name == b"host":
+            return f"{'https' if secure else 'http'}://{value.decode('latin-1')}"
+    host, port = scope.get("server") or ("127.0.0.1", 4570)
+    return f"{'https' if secure else 'http'}://{host}:{port}"
+
+
+def _likely_service(request: HttpRequest) -> str:
+    """Whose error form suits a request that names no operation we know."""
+    target = request.headers.get("x-amz-target", "")
+    if target.startswith("Logs_"):
+        return "logs"
+    if target or "json" in request.headers.get("content-type", ""):
+        return "ecs"
+    return "batch" if request.path.startswith("/v1/") else "iam"
+
+
+def _internal(protocol: str) -> AwsError:
+    code = "ServerException" if protocol in _JSON_STYLE else "InternalFailure"
+    return AwsError(code, "The request processing has failed because of an internal error.", status=500)
+
+
+def _json_answer(status: int, value: Mapping[str, Any]) -> HttpResponse:
+    return HttpResponse(status, [("content-type", "application/json")], msgspec.json.encode(value))
+
+
+def _path_pattern(path: str) -> re.Pattern[str]:
+    return re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(path)))

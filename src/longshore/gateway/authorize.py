@@ -1,0 +1,160 @@
+"""One decision point: may this principal do this to that?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from longshore.aws.errors import AwsError
+from longshore.aws.principal import Principal
+from longshore.gateway.ports import Entitlements, Identities
+from longshore.kit.access import Access, Question
+from longshore.kit.call import Call
+from longshore.policy import evaluate as policy
+from longshore.policy.evaluate import Decision
+
+_ALLOWED = Decision(allowed=True, because="")
+_ANY = Access()
+# Sources of the forms: iam.md 6 and the services' own references. EC2 has a code of its own.
+_CODES = {"iam": "AccessDenied", "sts": "AccessDenied", "ec2": "UnauthorizedOperation"}
+
+
+def refusal(service: str, principal: Principal, question: Question, because: str) -> AwsError:
+    """The error by which a service refuses, in AWS's words."""
+    text = f"User: {principal.arn} is not authorized to perform: {question.action} on resource: {question.resource}"
+    if because:
+        text += f" {because}"
+    if service == "ec2":
+        text = f"You are not authorized to perform this operation. {text}"
+    # ECS and Logs answer 400 with an exception of their own name; query services and Batch 403.
+    status = 403 if service in ("iam", "sts", "ec2", "batch", "longshore") else 400
+    return AwsError(_CODES.get(service, "AccessDeniedException"), text, status=status)
+
+
+class Authorizer:
+    """Asks the policies. Everything it reads, it reads in the transaction that acts."""
+
+    def __init__(self, entitlements: Entitlements, identities: Identities) -> None:
+        self._entitlements = entitlements
+        self._identities = identities
+
+    def authorize(self, call: Call, access: Access | None, request: Any) -> str | None:
+        """Asks all that the operation's row asks, as the caller; the first resource.
+
+        AwsError AccessDenied (in the service's form): one of the questions was answered with no.
+        """
+        access = access or _ANY
+        if access.open:
+            return None
+        action = access.action or f"{call.service}:{call.operation}"
+        resources = list(access.resources(call, request)) if access.resources is not None else ["*"]
+        context = access.context(call, request) if access.context is not None else {}
+        for resource in resources:
+            self.require(call, Question(action, resource, context))
+        for question in access.further(call, request):
+            self.require(call, question)
+        return resources[0] if resources else None
+
+    def require(self, call: Call, question: Question) -> None:
+        decision = self.decide(call, question)
+        if not decision.allowed:
+            raise refusal(call.service, call.principal, question, decision.because)
+
+    def decide(self, call: Call, question: Question) -> Decision:
+        principal = call.principal
+        transaction = call.transaction
+        trusts = question.action in _ASKS_THE_TRUST
+        if principal.kind == "root" and not trusts:
+            return (
+                _ALLOWED  # The account's own user; only a resource policy could deny it, and roles alone have one here.
+            )
+        if principal.kind == "service" and not trusts:
+            return _may_read(question)
+        trust = None
+        if trusts:
+            trust = self._entitlements.trust_policy_of(transaction, question.resource)
+            if trust is None:
+                return Decision(allowed=False, because="")
+        return policy.evaluate(
+            policy.Question(
+                principal=principal,
+                action=question.action,
+                resource=question.resource,
+                context=self.context(call, question),
+            ),
+            self._entitlements.policies_of(transaction, principal),
+            resource_policy=trust,
+            resource_policy_kind="trust" if trust is not None else None,
+        )
+
+    def assume(self, call: Call, role_arn: str, service: str, *, session_name: str | None = None) -> Principal:
+        from longshore.aws.principal import service as service_principal
+
+        answer = call.peer(
+            "sts",
+            "AssumeRole",
+            {"RoleArn": role_arn, "RoleSessionName": session_name or service.split(".")[0]},
+            as_=service_principal(service, call.account),
+        )["Credentials"]
+        principal, _ = self._identities.find(call.transaction, answer["AccessKeyId"], answer["SessionToken"], call.now)
+        return principal
+
+    def context(self, call: Call, question: Question) -> dict[str, Any]:
+        """The condition keys of the request (iam.md 1); names in lower case."""
+        principal = call.principal
+        now = call.now
+        context: dict[str, Any] = {
+            "aws:principalaccount": principal.account,
+            "aws:userid": principal.user_id,
+            "aws:currenttime": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "aws:epochtime": str(int(now.timestamp())),
+            "aws:securetransport": "true" if call.endpoint.startswith("https:") else "false",
+            "aws:requestedregion": "us-east-1" if call.service == "iam" else call.region,
+            "aws:viaawsservice": "true" if call.via_service else "false",
+        }
+        if call.source_ip and not call.via_service:
+            context["aws:sourceip"] = call.source_ip
+        if call.user_agent:
+            context["aws:useragent"] = call.user_agent
+        if principal.kind == "service":
+            context["aws:principalservicename"] = principal.arn
+            context["aws:sourceaccount"] = principal.account
+        else:
+            context["aws:principalarn"] = principal.role_arn or principal.arn
+            context["aws:principaltype"] = _PRINCIPAL_TYPES[principal.kind]
+        if principal.user_name is not None:
+            context["aws:username"] = principal.user_name
+        if principal.issued_at is not None:
+            context["aws:tokenissuetime"] = principal.issued_at.strftime("%Y-%m-%dT%H:%M:%SZ")
+        if principal.multi_factor is not None:
+            context["aws:multifactorauthpresent"] = "true" if principal.multi_factor else "false"
+        if principal.source_identity is not None:
+            context["aws:sourceidentity"] = principal.source_identity
+        if principal.source_instance_arn is not None:
+            context["ec2:sourceinstancearn"] = principal.source_instance_arn
+        for key, value in self._entitlements.principal_tags(call.transaction, principal).items():
+            context[f"aws:principaltag/{key.lower()}"] = value
+        for name, given in question.context.items():
+            context[name.lower()] = given
+        return context
+
+
+_PRINCIPAL_TYPES = {
+    "root": "Account",
+    "user": "User",
+    "assumed-role": "AssumedRole",
+    "federated-user": "FederatedUser",
+}
+_ASKS_THE_TRUST = frozenset({"sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"})
+_READS = ("Describe", "List", "Get")
+
+
+def _may_read(question: Question) -> Decision:
+    """A service of the house without a role may look, as AWS's services look at what they were handed."""
+    name = question.action.partition(":")[2]
+    if name.startswith(_READS):
+        return _ALLOWED
+    return Decision(allowed=False, because=f"because a service needs a role for the {question.action} action")
+
+
+Decide = Callable[[Call, Question], Decision]

@@ -1,0 +1,95 @@
+"""From the outbox to those who hear: each room takes events in at its own pace, each in a transaction."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+import msgspec
+import structlog
+
+from longshore.kit.call import Call
+from longshore.kit.event import Event
+from longshore.kit.house import House
+from longshore.kit.service import Service
+from longshore.store import outbox
+from longshore.store.engine import Transaction
+
+log = structlog.get_logger("longshore.events")
+
+_ENCODER = msgspec.json.Encoder()
+_DECODER = msgspec.json.Decoder(Event)
+_BATCH = 64
+_TRIM_EVERY = 500
+
+
+class Outbox:
+    """Writes events in the transaction of what they tell, and wakes the deliveries when it is committed."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+
+    def append(self, transaction: Transaction, event: Event) -> None:
+        outbox.append(transaction, event.detail_type, _ENCODER.encode(event))
+        transaction.after_commit(lambda: self._house.wake("events"))
+
+
+class Delivery:
+    """Hands the events of the outbox to one room. Runs until cancelled."""
+
+    def __init__(self, house: House, room: Service) -> None:
+        self._house = house
+        self._room = room
+        self._news = asyncio.Event()
+        self._taken = 0
+
+    def notify(self) -> None:
+        self._news.set()
+
+    async def run(self) -> None:
+        while True:
+            self._news.clear()
+            while await self._house.store.write(self._take_in):
+                pass
+            await self._news.wait()
+
+    def _take_in(self, transaction: Transaction) -> bool:
+        """One batch; whether there may be more. The cursor moves in the same transaction as what the events caused."""
+        subscriber = self._room.name
+        cursor = outbox.cursor(transaction, subscriber)
+        rows = outbox.after(transaction, cursor, _BATCH)
+        for sequence, detail_type, body in rows:
+            if detail_type in self._room.subscriptions:
+                self._handle(transaction, msgspec.structs.replace(_DECODER.decode(body), sequence=sequence))
+        if rows:
+            outbox.advance(transaction, subscriber, rows[-1][0])
+            self._taken += len(rows)
+            if self._taken >= _TRIM_EVERY:
+                self._taken = 0
+                outbox.trim(transaction)
+        return len(rows) == _BATCH
+
+    def _handle(self, transaction: Transaction, event: Event) -> None:
+        subscriber = self._room.name
+        if outbox.is_parked(transaction, subscriber, event.resource):
+            outbox.park(transaction, subscriber, event.sequence, event.resource, "behind an event that is parked")
+            return
+        turn = self._house.turn(subscriber, account=event.account, region=event.region)
+        call: Call = turn.call(transaction)
+        try:
+            transaction.savepoint(lambda: self._room.subscriptions[event.detail_type](call, event))
+        except Exception as error:
+            log.exception("event parked", subscriber=subscriber, detail_type=event.detail_type, resource=event.resource)
+            outbox.park(transaction, subscriber, event.sequence, event.resource, repr(error))
+
+
+def deliveries(house: House, rooms: Iterable[Service]) -> list[Delivery]:
+    """One for each room that hears anything; wakes them all when something has happened."""
+    made = [Delivery(house, room) for room in rooms if room.subscriptions]
+
+    def wake() -> None:
+        for delivery in made:
+            delivery.notify()
+
+    house.wakers["events"] = wake
+    return made

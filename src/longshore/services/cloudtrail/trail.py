@@ -1,0 +1,160 @@
+"""Keeps the entries: a refusal at once, the rest within a second, off the way of the answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from longshore.aws.clock import milliseconds
+from longshore.aws.principal import Principal
+from longshore.kit.event import Event
+from longshore.kit.house import House
+from longshore.services.cloudtrail import store
+from longshore.store.engine import Transaction
+
+FLUSH_SECONDS = 1.0
+KEPT = 200_000  # entries; CloudTrail keeps 90 days, a house on one disk keeps a number.
+_REFUSALS = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"})
+_ENCODER = msgspec.json.Encoder()
+_TYPES = {"root": "Root", "user": "IAMUser", "assumed-role": "AssumedRole", "federated-user": "FederatedUser"}
+
+
+class Trail:
+    """The gateway's port. `record` never waits; `run` writes what was recorded until it is cancelled."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._waiting: list[Any] = []
+        self._news = asyncio.Event()
+        self._urgent = asyncio.Event()
+        self._since_trim = 0
+
+    def record(self, entry: Any) -> None:
+        self._waiting.append(entry)
+        if entry.error_code in _REFUSALS:
+            self._urgent.set()
+        self._news.set()
+
+    async def run(self) -> None:
+        try:
+            while True:
+                await self._news.wait()
+                try:
+                    await asyncio.wait_for(self._urgent.wait(), FLUSH_SECONDS)
+                except TimeoutError:
+                    pass
+                await self.flush()
+        except asyncio.CancelledError:
+            await self.flush()
+            raise
+
+    async def flush(self) -> None:
+        self._news.clear()
+        self._urgent.clear()
+        entries, self._waiting = self._waiting, []
+        # In portions, so that a burst of calls does not hold up those who wait for the writer.
+        for start in range(0, len(entries), 200):
+            portion = entries[start : start + 200]
+            await self._house.store.write(lambda transaction, portion=portion: self._write(transaction, portion))
+
+    def _write(self, transaction: Transaction, entries: list[Any]) -> None:
+        for entry in entries:
+            event = _event(entry, self._house.ids.uuid())
+            store.add(
+                transaction,
+                account=entry.principal.account,
+                region=entry.region,
+                at=milliseconds(entry.time),
+                name=entry.operation,
+                source=event["eventSource"],
+                user=_user_name(entry.principal),
+                access_key_id=entry.principal.access_key_id or "",
+                resource=entry.resource or "",
+                body=_ENCODER.encode(event),
+            )
+            if entry.error_code in _REFUSALS:
+                self._house.outbox.append(
+                    transaction,
+                    Event(
+                        source="aws.cloudtrail",
+                        detail_type="AWS API Call via CloudTrail",
+                        account=entry.principal.account,
+                        region=entry.region,
+                        time=entry.time,
+                        resource=entry.principal.arn,
+                        detail=event,
+                    ),
+                )
+        self._since_trim += len(entries)
+        if self._since_trim > KEPT // 100:
+            self._since_trim = 0
+            store.trim(transaction, KEPT)
+
+
+def _user_name(principal: Principal) -> str:
+    """What LookupEvents calls Username: a session's is its session name."""
+    return principal.session_name or principal.user_name or ("root" if principal.kind == "root" else principal.arn)
+
+
+def _event(entry: Any, event_id: str) -> dict[str, Any]:
+    """A CloudTrail record.
+
+    Source: CloudTrail user guide, "CloudTrail record contents"; request parameters and response elements are left out,
+    since they may hold what should not be kept twice.
+    """
+    event: dict[str, Any] = {
+        "eventVersion": "1.11",
+        "userIdentity": _identity(entry.principal, entry.invoked_by),
+        "eventTime": entry.time.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "eventSource": f"{entry.service}.amazonaws.com",
+        "eventName": entry.operation,
+        "awsRegion": entry.region,
+        "sourceIPAddress": entry.source_ip,
+        "userAgent": entry.user_agent,
+        "requestID": entry.request_id,
+        "eventID": event_id,
+        "readOnly": entry.read_only,
+        "eventType": "AwsApiCall",
+        "managementEvent": True,
+        "recipientAccountId": entry.principal.account,
+        "eventCategory": "Management",
+    }
+    if entry.resource and entry.resource != "*":
+        event["resources"] = [{"ARN": entry.resource, "accountId": entry.principal.account}]
+    if entry.error_code:
+        event["errorCode"] = entry.error_code
+        event["errorMessage"] = entry.error_message
+    return event
+
+
+def _identity(principal: Principal, invoked_by: str | None) -> dict[str, Any]:
+    if principal.kind == "service":
+        return {"type": "AWSService", "invokedBy": principal.arn, "accountId": principal.account}
+    identity: dict[str, Any] = {
+        "type": _TYPES[principal.kind],
+        "principalId": principal.user_id,
+        "arn": principal.arn,
+        "accountId": principal.account,
+    }
+    if principal.access_key_id:
+        identity["accessKeyId"] = principal.access_key_id
+    if principal.user_name:
+        identity["userName"] = principal.user_name
+    if principal.role_arn:
+        issuer: Mapping[str, Any] = {
+            "type": "Role",
+            "principalId": principal.role_id,
+            "arn": principal.role_arn,
+            "accountId": principal.account,
+            "userName": principal.role_arn.rsplit("/", 1)[-1],
+        }
+        attributes: dict[str, Any] = {"mfaAuthenticated": "true" if principal.multi_factor else "false"}
+        if principal.issued_at is not None:
+            attributes["creationDate"] = principal.issued_at.strftime("%Y-%m-%dT%H:%M:%SZ")
+        identity["sessionContext"] = {"sessionIssuer": issuer, "attributes": attributes}
+    if invoked_by:
+        identity["invokedBy"] = invoked_by
+    return identity

@@ -1,0 +1,270 @@
+"""Tables and queries of groups, streams and events.
+
+An event's place in its stream is (its time, its number); tokens name places, so that pages neither repeat nor skip while
+others write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+from sqlalchemy import (
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Table,
+    UniqueConstraint,
+    bindparam,
+    delete,
+    insert,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy import and_ as sql_and
+
+from longshore.services.logs.records import LogGroup, LogStream
+from longshore.store.engine import Transaction
+from longshore.store.statement import METADATA, Statement
+
+groups = Table(
+    "logs_groups",
+    METADATA,
+    Column("key", Integer, primary_key=True),
+    Column("account", String, nullable=False),
+    Column("region", String, nullable=False),
+    Column("name", String, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("document", LargeBinary, nullable=False),
+    UniqueConstraint("account", "region", "name"),
+)
+streams = Table(
+    "logs_streams",
+    METADATA,
+    Column("key", Integer, primary_key=True),
+    Column("group_key", Integer, nullable=False),
+    Column("name", String, nullable=False),
+    Column("last_event", Integer, nullable=False),  # epoch milliseconds; 0: none
+    Column("version", Integer, nullable=False),
+    Column("document", LargeBinary, nullable=False),
+    UniqueConstraint("group_key", "name"),
+)
+Index("logs_streams_last_event", streams.c.group_key, streams.c.last_event)
+events = Table(
+    "logs_events",
+    METADATA,
+    Column("stream_key", Integer, primary_key=True),
+    Column("at", Integer, primary_key=True),  # epoch milliseconds
+    Column("number", Integer, primary_key=True),
+    Column("ingested", Integer, nullable=False),
+    Column("message", String, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+_GROUP = Statement(
+    select(groups.c.key, groups.c.document).where(
+        groups.c.account == bindparam("account"),
+        groups.c.region == bindparam("region"),
+        groups.c.name == bindparam("name"),
+    )
+)
+_GROUPS = Statement(
+    select(groups.c.key, groups.c.document)
+    .where(
+        groups.c.account == bindparam("account"),
+        groups.c.region == bindparam("region"),
+        groups.c.name > bindparam("after"),
+        groups.c.name >= bindparam("prefix"),
+    )
+    .order_by(groups.c.name)
+    .limit(bindparam("limit"))
+)
+_ADD_GROUP = Statement(
+    insert(groups).values(
+        account=bindparam("account"),
+        region=bindparam("region"),
+        name=bindparam("name"),
+        version=1,
+        document=bindparam("document"),
+    )
+)
+_SAVE_GROUP = Statement(
+    update(groups)
+    .where(groups.c.key == bindparam("b_key"))
+    .values(version=groups.c.version + 1, document=bindparam("b_document"))
+)
+_DROP_GROUP = Statement(delete(groups).where(groups.c.key == bindparam("key")))
+_STREAM = Statement(
+    select(streams.c.key, streams.c.document).where(
+        streams.c.group_key == bindparam("group_key"), streams.c.name == bindparam("name")
+    )
+)
+_STREAMS_BY_NAME = Statement(
+    select(streams.c.key, streams.c.document)
+    .where(streams.c.group_key == bindparam("group_key"), streams.c.name >= bindparam("prefix"))
+    .order_by(streams.c.name)
+)
+_ADD_STREAM = Statement(
+    insert(streams).values(
+        group_key=bindparam("group_key"),
+        name=bindparam("name"),
+        last_event=0,
+        version=1,
+        document=bindparam("document"),
+    )
+)
+_SAVE_STREAM = Statement(
+    update(streams)
+    .where(streams.c.key == bindparam("b_key"))
+    .values(version=streams.c.version + 1, last_event=bindparam("b_last_event"), document=bindparam("b_document"))
+)
+_DROP_STREAM = Statement(delete(streams).where(streams.c.key == bindparam("key")))
+_DROP_STREAMS = Statement(delete(streams).where(streams.c.group_key == bindparam("group_key")))
+_DROP_EVENTS = Statement(delete(events).where(events.c.stream_key == bindparam("stream_key")))
+_DROP_GROUP_EVENTS = Statement(
+    delete(events).where(
+        events.c.stream_key.in_(select(streams.c.key).where(streams.c.group_key == bindparam("group_key")))
+    )
+)
+_ADD_EVENT = Statement(
+    insert(events).values(
+        stream_key=bindparam("stream_key"),
+        at=bindparam("at"),
+        number=bindparam("number"),
+        ingested=bindparam("ingested"),
+        message=bindparam("message"),
+    )
+)
+_COLUMNS = (events.c.at, events.c.number, events.c.ingested, events.c.message)
+_WITHIN = (
+    events.c.stream_key == bindparam("stream_key"),
+    events.c.at >= bindparam("start"),
+    events.c.at < bindparam("end"),
+)
+_FORWARD = Statement(
+    select(*_COLUMNS)
+    .where(
+        *_WITHIN,
+        or_(
+            events.c.at > bindparam("at"),
+            sql_and(events.c.at == bindparam("at"), events.c.number > bindparam("number")),
+        ),
+    )
+    .order_by(events.c.at, events.c.number)
+    .limit(bindparam("limit"))
+)
+_BACKWARD = Statement(
+    select(*_COLUMNS)
+    .where(
+        *_WITHIN,
+        or_(
+            events.c.at < bindparam("at"),
+            sql_and(events.c.at == bindparam("at"), events.c.number < bindparam("number")),
+        ),
+    )
+    .order_by(events.c.at.desc(), events.c.number.desc())
+    .limit(bindparam("limit"))
+)
+
+_GROUP_DECODER = msgspec.json.Decoder(LogGroup)
+_STREAM_DECODER = msgspec.json.Decoder(LogStream)
+
+
+def _group(row: Any) -> LogGroup:
+    return replace(_GROUP_DECODER.decode(row[1]), key=row[0])
+
+
+def _stream(row: Any) -> LogStream:
+    return replace(_STREAM_DECODER.decode(row[1]), key=row[0])
+
+
+def find_group(transaction: Transaction, account: str, region: str, name: str) -> LogGroup | None:
+    row = transaction.one(_GROUP, account=account, region=region, name=name)
+    return _group(row) if row else None
+
+
+def list_groups(
+    transaction: Transaction, account: str, region: str, *, prefix: str, after: str, limit: int
+) -> list[LogGroup]:
+    """By name; those that begin with `prefix`, after the name `after`."""
+    rows = transaction.all(_GROUPS, account=account, region=region, prefix=prefix, after=after, limit=limit)
+    return [group for group in map(_group, rows) if group.name.startswith(prefix)]
+
+
+def add_group(transaction: Transaction, account: str, region: str, group: LogGroup) -> None:
+    transaction.run(_ADD_GROUP, account=account, region=region, name=group.name, document=msgspec.json.encode(group))
+
+
+def save_group(transaction: Transaction, group: LogGroup) -> None:
+    transaction.run(_SAVE_GROUP, b_key=group.key, b_document=msgspec.json.encode(group))
+
+
+def drop_group(transaction: Transaction, group: LogGroup) -> None:
+    transaction.run(_DROP_GROUP_EVENTS, group_key=group.key)
+    transaction.run(_DROP_STREAMS, group_key=group.key)
+    transaction.run(_DROP_GROUP, key=group.key)
+
+
+def find_stream(transaction: Transaction, group: LogGroup, name: str) -> LogStream | None:
+    row = transaction.one(_STREAM, group_key=group.key, name=name)
+    return _stream(row) if row else None
+
+
+def streams_by_name(transaction: Transaction, group: LogGroup, prefix: str) -> list[LogStream]:
+    rows = transaction.all(_STREAMS_BY_NAME, group_key=group.key, prefix=prefix)
+    return [stream for stream in map(_stream, rows) if stream.name.startswith(prefix)]
+
+
+def add_stream(transaction: Transaction, group: LogGroup, stream: LogStream) -> None:
+    transaction.run(_ADD_STREAM, group_key=group.key, name=stream.name, document=msgspec.json.encode(stream))
+
+
+def save_stream(transaction: Transaction, stream: LogStream) -> None:
+    transaction.run(
+        _SAVE_STREAM,
+        b_key=stream.key,
+        b_last_event=stream.last_event_ms or 0,
+        b_document=msgspec.json.encode(stream),
+    )
+
+
+def drop_stream(transaction: Transaction, stream: LogStream) -> None:
+    transaction.run(_DROP_EVENTS, stream_key=stream.key)
+    transaction.run(_DROP_STREAM, key=stream.key)
+
+
+def add_events(transaction: Transaction, stream: LogStream, rows: Iterable[tuple[int, str]], ingested_ms: int) -> None:
+    """`rows` are (epoch milliseconds, message); numbered on from the stream's `next_sequence`."""
+    transaction.many(
+        _ADD_EVENT,
+        [
+            {
+                "stream_key": stream.key,
+                "at": at,
+                "number": stream.next_sequence + offset,
+                "ingested": ingested_ms,
+                "message": message,
+            }
+            for offset, (at, message) in enumerate(rows)
+        ],
+    )
+
+
+def events_after(
+    transaction: Transaction, stream: LogStream, at: int, number: int, *, start: int, end: int, limit: int
+) -> list[Any]:
+    """Rows (at, number, ingested, message) after the place, oldest first."""
+    return transaction.all(_FORWARD, stream_key=stream.key, at=at, number=number, start=start, end=end, limit=limit)
+
+
+def events_before(
+    transaction: Transaction, stream: LogStream, at: int, number: int, *, start: int, end: int, limit: int
+) -> list[Any]:
+    """Rows (at, number, ingested, message) before the place, oldest first."""
+    rows = transaction.all(_BACKWARD, stream_key=stream.key, at=at, number=number, start=start, end=end, limit=limit)
+    return rows[::-1]
