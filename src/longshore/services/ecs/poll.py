@@ -46,7 +46,7 @@ async def poll(session: StreamSession) -> None:
         # The server ends; what is written down of connections is set right at its next start.
         streams.unregister(session.house, arn, notifier)
         raise
-    except BaseException:
+    except Exception:
         await _leave(session, turn, arn, notifier)
         raise
     await _leave(session, turn, arn, notifier)
@@ -227,10 +227,12 @@ class _Poll:
         return self._turn.read(lambda call: store.find_task(place(call), task_id))
 
     async def _send_session(self, task: Task, role: Role) -> None:
-        """A role that ECS may take no longer: the task goes on with what it has, and the refusal is on record."""
+        """A role that ECS may take no longer: the task goes on with what it has, the refusal is on record, and soon it is
+        tried again."""
         try:
             credentials = await self._turn.write(lambda call: _session_of(call, task, role))
         except AwsError:
+            self._conversation.renew_later(task, role.role_type, self._house.now())
             return
         self._conversation.sent_credentials(task, role.role_type, credentials, self._house.now())
         message_id = self._house.ids.uuid()

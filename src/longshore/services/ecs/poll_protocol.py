@@ -18,6 +18,8 @@ from longshore.aws.clock import milliseconds
 from longshore.services.ecs.acs import APPLICATION, EXECUTION, Frame, RoleCredentials
 from longshore.services.ecs.records import Task
 
+_AFTER_REFUSAL = timedelta(minutes=1)
+
 
 class Acknowledge(Struct, frozen=True):
     """The agent knows that the task is to be so."""
@@ -77,6 +79,10 @@ class Conversation:
     def sent_credentials(self, task: Task, role_type: str, credentials: RoleCredentials, now: datetime) -> None:
         """They are renewed when a quarter of their life is left."""
         self._renew_at[task.id, role_type] = now + (credentials.expires_at - now) * 3 / 4
+
+    def renew_later(self, task: Task, role_type: str, now: datetime) -> None:
+        """The role was refused; it may be mended before the session ends."""
+        self._renew_at[task.id, role_type] = now + _AFTER_REFUSAL
 
     def to_renew(self, now: datetime) -> list[tuple[str, str]]:
         """Task id and role type of the sessions that are to be renewed now, the oldest first."""
