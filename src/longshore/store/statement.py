@@ -6,6 +6,7 @@ here is the language of two databases, not the call.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from sqlalchemy import MetaData
@@ -29,8 +30,22 @@ class Statement:
     @property
     def sql(self) -> str:
         if self._sql is None:
-            self._sql = str(self._source.compile(dialect=_DIALECT))  # type: ignore[attr-defined]
+            self._sql = _with_constants(self._source)
         return self._sql
+
+
+def _with_constants(source: Executable) -> str:
+    """The SQL, with the constants of the expression (`== "ACTIVE"`, `limit(1)`, `in_((..))`) written into it."""
+    compiled = source.compile(dialect=_DIALECT, compile_kwargs={"render_postcompile": True})  # type: ignore[attr-defined]
+    sql = str(compiled)
+    for name, value in compiled.params.items():
+        if value is not None:  # None: a parameter of the caller's
+            sql = re.sub(rf":{re.escape(name)}\b", _literal(value).replace("\\", r"\\"), sql)
+    return sql
+
+
+def _literal(value: str | int) -> str:
+    return str(int(value)) if isinstance(value, int) else "'" + value.replace("'", "''") + "'"
 
 
 def document(record: Any) -> bytes:
