@@ -40,7 +40,9 @@ def ended(exit_code: int | None, name: str = "main", reason: str | None = None) 
 STATES = {
     "PENDING": pending(),
     "RUNNING": replace(pending(), last_status="RUNNING", started_at=NOW),
-    "STOPPED": replace(pending(), last_status="STOPPED", desired_status="STOPPED", stop_code="EssentialContainerExited"),
+    "STOPPED": replace(
+        pending(), last_status="STOPPED", desired_status="STOPPED", stop_code="EssentialContainerExited"
+    ),
 }
 EVENTS = [
     reported("PENDING"),
@@ -66,14 +68,22 @@ ROWS = [
         ("STOPPED", "STOPPED", "TaskFailedToStart", [Release, Announce]),
     ),
     ("PENDING", reported("STOPPED", ended(0)), ("STOPPED", "STOPPED", "EssentialContainerExited", [Release, Announce])),
-    ("PENDING", ContainersReported((ended(1),)), ("PENDING", "STOPPED", "EssentialContainerExited", [TellAgent, Announce])),
+    (
+        "PENDING",
+        ContainersReported((ended(1),)),
+        ("PENDING", "STOPPED", "EssentialContainerExited", [TellAgent, Announce]),
+    ),
     ("PENDING", StopWanted(reason="enough"), ("PENDING", "STOPPED", "UserInitiated", [TellAgent, Announce])),
     ("PENDING", InstanceGone("i-1"), ("STOPPED", "STOPPED", "TerminationNotice", [Release, Announce])),
     ("PENDING", RoleRefused("arn:r"), ("STOPPED", "STOPPED", "TaskFailedToStart", [Release, Announce])),
     ("RUNNING", reported("RUNNING"), ("RUNNING", "RUNNING", None, [])),
     ("RUNNING", reported("PENDING"), ("RUNNING", "RUNNING", None, [])),
     ("RUNNING", reported("STOPPED", ended(3)), ("STOPPED", "STOPPED", "EssentialContainerExited", [Release, Announce])),
-    ("RUNNING", ContainersReported((ended(1),)), ("RUNNING", "STOPPED", "EssentialContainerExited", [TellAgent, Announce])),
+    (
+        "RUNNING",
+        ContainersReported((ended(1),)),
+        ("RUNNING", "STOPPED", "EssentialContainerExited", [TellAgent, Announce]),
+    ),
     ("RUNNING", StopWanted(reason="enough"), ("RUNNING", "STOPPED", "UserInitiated", [TellAgent, Announce])),
     ("RUNNING", InstanceGone("i-1"), ("STOPPED", "STOPPED", "TerminationNotice", [Release, Announce])),
     ("RUNNING", RoleRefused("arn:r"), ("RUNNING", "RUNNING", None, [])),
