@@ -36,10 +36,12 @@ class Statement:
 
 def _with_constants(source: Executable) -> str:
     """The SQL, with the constants of the expression (`== "ACTIVE"`, `limit(1)`, `in_((..))`) written into it."""
-    compiled = source.compile(dialect=_DIALECT, compile_kwargs={"render_postcompile": True})  # type: ignore[attr-defined]
+    compiled = source.compile(dialect=_DIALECT)  # type: ignore[attr-defined]
     sql = str(compiled)
     for name, value in compiled.params.items():
-        if value is not None:  # None: a parameter of the caller's
+        if isinstance(value, (list, tuple)):
+            sql = sql.replace(f"__[POSTCOMPILE_{name}]", ", ".join(_literal(each) for each in value))
+        elif value is not None:  # None: a parameter of the caller's
             sql = re.sub(rf":{re.escape(name)}\b", _literal(value).replace("\\", r"\\"), sql)
     return sql
 
