@@ -10,7 +10,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from virtual_time import VirtualClock, VirtualLoop
 
 from longshore.aws.errors import AwsError
 from longshore.aws.ids import Ids
@@ -22,6 +21,7 @@ from longshore.kit.sealing import IdentityDocuments, Sealer, new_identity_docume
 from longshore.services.ecs.service import SERVICE
 from longshore.settings import Settings
 from longshore.store.engine import open_store
+from virtual_time import VirtualClock, VirtualLoop
 
 ACCOUNT = "123456789012"
 IDENTITY_KEY = new_identity_document_key()

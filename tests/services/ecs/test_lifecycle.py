@@ -9,8 +9,17 @@ from msgspec.structs import replace
 
 from longshore.services.ecs import lifecycle
 from longshore.services.ecs.lifecycle import (
-    TRANSITIONS, Announce, ContainerReport, ContainersReported, InstanceGone, Release, RoleRefused, StopWanted,
-    TaskReported, TellAgent, step,
+    TRANSITIONS,
+    Announce,
+    ContainerReport,
+    ContainersReported,
+    InstanceGone,
+    Release,
+    RoleRefused,
+    StopWanted,
+    TaskReported,
+    TellAgent,
+    step,
 )  # fmt: skip
 from longshore.services.ecs.records import Amounts, Container, Task
 
