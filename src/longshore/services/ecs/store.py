@@ -21,7 +21,6 @@ from sqlalchemy import (
     delete,
     func,
     insert,
-    literal_column,
     or_,
     select,
     update,
@@ -136,14 +135,6 @@ class Place:
         self.region = region
 
 
-def _literal(text: str) -> Any:
-    """A word that stands in the statement itself."""
-    return literal_column(f"'{text}'")
-
-
-_ONE: Any = literal_column("1")
-
-
 def _here(table: Table) -> Any:
     return and_(table.c.account == bindparam("account"), table.c.region == bindparam("region"))
 
@@ -158,19 +149,19 @@ def _there(table: Table) -> Any:
 _CLUSTER = Statement(select(clusters.c.document).where(_here(clusters), clusters.c.name == bindparam("name")))
 _CLUSTERS = Statement(
     select(clusters.c.name)
-    .where(_here(clusters), clusters.c.status == _literal("ACTIVE"), clusters.c.name > bindparam("after"))
+    .where(_here(clusters), clusters.c.status == "ACTIVE", clusters.c.name > bindparam("after"))
     .order_by(clusters.c.name)
     .limit(bindparam("limit"))
 )
 _PUT_CLUSTER = Statement(insert(clusters).prefix_with("OR REPLACE"))
 _CLUSTER_TASKS = Statement(
     select(tasks.c.last_status, func.count())
-    .where(_here(tasks), tasks.c.cluster == bindparam("cluster"), tasks.c.last_status != _literal("STOPPED"))
+    .where(_here(tasks), tasks.c.cluster == bindparam("cluster"), tasks.c.last_status != "STOPPED")
     .group_by(tasks.c.last_status)
 )
 _CLUSTER_INSTANCES = Statement(
     select(func.count()).where(
-        _here(instances), instances.c.cluster == bindparam("cluster"), instances.c.status != _literal("INACTIVE")
+        _here(instances), instances.c.cluster == bindparam("cluster"), instances.c.status != "INACTIVE"
     )
 )
 _cluster = msgspec.json.Decoder(Cluster)
@@ -218,7 +209,7 @@ _DEFINITION = Statement(
 )
 _LATEST_DEFINITION = Statement(
     select(definitions.c.document)
-    .where(_here(definitions), definitions.c.family == bindparam("family"), definitions.c.status == _literal("ACTIVE"))
+    .where(_here(definitions), definitions.c.family == bindparam("family"), definitions.c.status == "ACTIVE")
     .order_by(definitions.c.revision.desc())
     .limit(1)
 )
@@ -233,7 +224,7 @@ _DEFINITIONS = Statement(
     .order_by(definitions.c.family, definitions.c.revision)
 )
 _FAMILIES = Statement(
-    select(definitions.c.family, func.max(definitions.c.status == _literal("ACTIVE")))
+    select(definitions.c.family, func.max(definitions.c.status == "ACTIVE"))
     .where(
         _here(definitions),
         definitions.c.family >= bindparam("prefix"),
@@ -300,7 +291,7 @@ _INSTANCES_OF_EC2 = Statement(
     .where(
         _here(instances),
         instances.c.ec2_instance_id == bindparam("ec2_instance_id"),
-        instances.c.status != _literal("INACTIVE"),
+        instances.c.status != "INACTIVE",
     )
     .order_by(instances.c.position)
 )
@@ -309,7 +300,7 @@ _INSTANCES_OF_CLUSTER = Statement(
     .where(
         _here(instances),
         instances.c.cluster == bindparam("cluster"),
-        instances.c.status != _literal("INACTIVE"),
+        instances.c.status != "INACTIVE",
         or_(bindparam("status").is_(None), instances.c.status == bindparam("status")),
         instances.c.position > bindparam("after"),
     )
@@ -348,7 +339,7 @@ _CONNECTIVITY = Statement(
 )
 _STATUS = Statement(select(instances.c.status).where(_here(instances), instances.c.id == bindparam("id")))
 _CONNECTED = Statement(
-    select(instances.c.account, instances.c.region, instances.c.id).where(instances.c.agent_connected == _ONE)
+    select(instances.c.account, instances.c.region, instances.c.id).where(instances.c.agent_connected == 1)
 )
 _FORGET_INSTANCES = Statement(delete(instances).where(instances.c.gone_at < bindparam("before")))
 _instance = msgspec.json.Decoder(ContainerInstance)
@@ -480,7 +471,7 @@ _LIVE_TASKS = Statement(
     .where(
         _here(tasks),
         tasks.c.container_instance == bindparam("container_instance"),
-        tasks.c.last_status != _literal("STOPPED"),
+        tasks.c.last_status != "STOPPED",
     )
     .order_by(tasks.c.position)
 )
@@ -489,16 +480,16 @@ _UNDELIVERED_TASKS = Statement(
     .where(
         _here(tasks),
         tasks.c.container_instance == bindparam("container_instance"),
-        tasks.c.last_status != _literal("STOPPED"),
+        tasks.c.last_status != "STOPPED",
         tasks.c.acknowledged != tasks.c.desired_status,
         # What runs is known to its agent, though its acknowledgement was lost.
-        or_(tasks.c.last_status == _literal("PENDING"), tasks.c.desired_status == _literal("STOPPED")),
+        or_(tasks.c.last_status == "PENDING", tasks.c.desired_status == "STOPPED"),
     )
     .order_by(tasks.c.position)
 )
 _ACKNOWLEDGE = Statement(
     update(tasks)
-    .where(_there(tasks), tasks.c.id == bindparam("b_id"), tasks.c.acknowledged != _literal("STOPPED"))
+    .where(_there(tasks), tasks.c.id == bindparam("b_id"), tasks.c.acknowledged != "STOPPED")
     .values(acknowledged=bindparam("status"))
 )
 _FORGET_TASKS = Statement(delete(tasks).where(tasks.c.stopped_at < bindparam("before")))
