@@ -11,9 +11,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from longshore.aws import model as models
 from longshore.aws.errors import AwsError
 from longshore.aws.ids import Ids
 from longshore.aws.principal import Principal, root
+from longshore.aws.wire import codec
 from longshore.kit.call import Call
 from longshore.kit.event import Event
 from longshore.kit.house import House, Turn
@@ -174,6 +176,8 @@ class Room:
             return await self.house.store.write(run)
 
         answer = self.loop.run_until_complete(write()) if found.writes else self.house.store.read(run)
+        # Strict: an answer with a member that the service model does not know is an error.
+        codec.serialize(models.model("ecs").operations[name], answer, "r", strict=True)
         self.turn()
         return answer
 

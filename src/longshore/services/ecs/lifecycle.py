@@ -33,7 +33,7 @@ _RANK = {PENDING: 0, RUNNING: 1, STOPPED: 2}
 
 class ContainerReport(Struct, frozen=True, kw_only=True):
     name: str
-    status: str  # PENDING, RUNNING, STOPPED; others are taken for no news
+    status: str  # PENDING, RUNNING, STOPPED; any other leaves the container's as it is
     exit_code: int | None = None
     reason: str | None = None
     image_digest: str | None = None
@@ -202,9 +202,10 @@ def merged(containers: tuple[Container, ...], reports: tuple[ContainerReport, ..
     by_name = {container.name: container for container in containers}
     for report in reports:
         container = by_name.get(report.name)
-        if container is None or report.status not in _RANK or container.last_status == STOPPED:
+        if container is None or container.last_status == STOPPED:
             continue
-        forward = _RANK[report.status] >= _RANK[container.last_status]
+        # A status that is none of ours (MANIFEST_PULLED) brings other news, of the image say, and leaves it where it is.
+        forward = _RANK.get(report.status, -1) >= _RANK[container.last_status]
         status = report.status if forward else container.last_status
         by_name[report.name] = replace(
             container,

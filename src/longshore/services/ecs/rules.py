@@ -31,13 +31,9 @@ def invalid(message: str) -> AwsError:
 
 
 def check_cluster_name(name: str) -> None:
-    """API reference, CreateCluster: up to 255 letters, numbers, underscores and hyphens."""
+    """API reference, CreateCluster: up to 255 letters, numbers, underscores and hyphens. The message is ours."""
     if not _NAME.fullmatch(name):
-        raise invalid(
-            "Invalid identifier: Identifier is for cluster. Your identifier is " + name
-            if name.startswith("arn:")
-            else "Cluster name contains invalid characters."
-        )
+        raise invalid("Cluster name contains invalid characters.")
 
 
 def check_tags(tags: Sequence[Mapping[str, str]] | None) -> dict[str, str]:

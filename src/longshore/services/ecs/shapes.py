@@ -171,16 +171,11 @@ def _overrides(record: Task) -> Wire:
 
 
 def event_detail(shown: Mapping[str, Any]) -> Wire:
-    """The same as an event's detail: times in ISO 8601 (batch.md 12)."""
-    found: Wire = _iso(shown)
-    return found
+    """The same as an event's detail: times in ISO 8601 (batch.md 12). All of a task's and an instance's stand at the top."""
+    return {
+        key: _iso(value) if isinstance(value, datetime) else value for key, value in shown.items() if value is not None
+    }
 
 
-def _iso(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    if isinstance(value, Mapping):
-        return {key: _iso(each) for key, each in value.items() if each is not None}
-    if isinstance(value, (list, tuple)):
-        return [_iso(each) for each in value]
-    return value
+def _iso(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

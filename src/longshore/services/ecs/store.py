@@ -21,6 +21,7 @@ from sqlalchemy import (
     delete,
     func,
     insert,
+    literal_column,
     or_,
     select,
     update,
@@ -154,13 +155,8 @@ _CLUSTERS = Statement(
     .limit(bindparam("limit"))
 )
 _PUT_CLUSTER = Statement(insert(clusters).prefix_with("OR REPLACE"))
-_CLUSTER_TASKS = Statement(
-    select(tasks.c.last_status, func.count())
-    .where(_here(tasks), tasks.c.cluster == bindparam("cluster"), tasks.c.last_status != "STOPPED")
-    .group_by(tasks.c.last_status)
-)
-_CLUSTER_INSTANCES = Statement(
-    select(func.count()).where(
+_CLUSTER_OCCUPANCY = Statement(
+    select(instances.c.occupancy).where(
         _here(instances), instances.c.cluster == bindparam("cluster"), instances.c.status != "INACTIVE"
     )
 )
@@ -190,10 +186,10 @@ def put_cluster(place: Place, cluster: Cluster) -> None:
 
 
 def count_cluster(place: Place, name: str) -> tuple[int, int, int]:
-    """Container instances, running tasks, pending tasks."""
-    counts = dict(place.tx.all(_CLUSTER_TASKS, account=place.account, region=place.region, cluster=name))
-    (count,) = place.tx.one(_CLUSTER_INSTANCES, account=place.account, region=place.region, cluster=name)
-    return count, counts.get("RUNNING", 0), counts.get("PENDING", 0)
+    """Container instances, running tasks, pending tasks: each instance keeps count of its own."""
+    rows = place.tx.all(_CLUSTER_OCCUPANCY, account=place.account, region=place.region, cluster=name)
+    found = [_occupancy.decode(body) for (body,) in rows]
+    return len(found), sum(each.running for each in found), sum(each.pending for each in found)
 
 
 # Task definitions
@@ -471,7 +467,7 @@ _LIVE_TASKS = Statement(
     .where(
         _here(tasks),
         tasks.c.container_instance == bindparam("container_instance"),
-        tasks.c.last_status != "STOPPED",
+        tasks.c.last_status.in_(("PENDING", "RUNNING")),
     )
     .order_by(tasks.c.position)
 )
@@ -480,7 +476,7 @@ _UNDELIVERED_TASKS = Statement(
     .where(
         _here(tasks),
         tasks.c.container_instance == bindparam("container_instance"),
-        tasks.c.last_status != "STOPPED",
+        tasks.c.last_status.in_(("PENDING", "RUNNING")),
         tasks.c.acknowledged != tasks.c.desired_status,
         # What runs is known to its agent, though its acknowledgement was lost.
         or_(tasks.c.last_status == "PENDING", tasks.c.desired_status == "STOPPED"),
@@ -500,7 +496,8 @@ def _page(*narrowed: Any) -> Statement:
         select(tasks.c.position, tasks.c.cluster, tasks.c.id)
         .where(
             _here(tasks),
-            tasks.c.cluster == bindparam("cluster"),
+            # Narrowed further, the narrower index serves: the plus keeps SQLite from taking that of the cluster.
+            (literal_column("+ecs_tasks.cluster") if narrowed else tasks.c.cluster) == bindparam("cluster"),
             tasks.c.desired_status == bindparam("desired_status"),
             or_(bindparam("family").is_(None), tasks.c.family == bindparam("family")),
             tasks.c.position > bindparam("after"),

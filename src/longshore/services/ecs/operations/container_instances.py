@@ -44,8 +44,8 @@ def register_container_instance(call: Call, request: Request) -> Response:
         account=identity.account_id,
         region=identity.region,
     )
-    if identity.account_id != call.account:
-        raise agents.refused(call.principal, f"instance {identity.instance_id}")
+    if identity.region != call.region:
+        raise client_error(f"The instance is in {identity.region}, and can't join a cluster in {call.region}.")
     cluster = references.find_cluster(call, request.get("cluster"))
     known = _registered_before(call, cluster, identity, request.get("containerInstanceArn"))
     if known is None:

@@ -32,10 +32,9 @@ def submit_task_state_change(call: Call, request: Request) -> Response:
             pull_stopped_at=request.get("pullStoppedAt"),
             execution_stopped_at=request.get("executionStoppedAt"),
         )
-    elif status:
-        raise invalid(f"Invalid task status: {status}")
     else:
-        event = lifecycle.ContainersReported(containers)  # Attachments or managed agents alone.
+        # MANIFEST_PULLED, attachments or managed agents: news of the containers alone.
+        event = lifecycle.ContainersReported(containers)
     changes.apply(call, task, event)
     return {"acknowledgment": call.request_id}
 
