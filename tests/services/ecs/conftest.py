@@ -8,14 +8,18 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
+import botocore.session
 import msgspec
 import pytest
+from botocore.awsrequest import AWSResponse
+from botocore.config import Config
 
 from longshore.aws import model as models
 from longshore.aws.errors import AwsError
 from longshore.aws.ids import Ids
 from longshore.aws.principal import Principal, root
 from longshore.aws.wire import codec
+from longshore.aws.wire.http import HttpRequest
 from longshore.kit.call import Call
 from longshore.kit.event import Event
 from longshore.kit.house import House, Turn
@@ -27,6 +31,16 @@ from virtual_time import VirtualClock, VirtualLoop
 
 ACCOUNT = "123456789012"
 IDENTITY_KEY = new_identity_document_key()
+
+
+class Raw:
+    """The body of an answer, as botocore reads it."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    def stream(self, **_: Any) -> Iterator[bytes]:
+        yield self._body
 
 
 class Counter:
@@ -180,6 +194,34 @@ class Room:
         codec.serialize(models.model("ecs").operations[name], answer, "r", strict=True)
         self.turn()
         return answer
+
+    def client(self) -> Any:
+        """An unmodified botocore client, whose requests end here in place of a socket."""
+        client = botocore.session.get_session().create_client(
+            "ecs",
+            region_name="us-east-1",
+            endpoint_url="http://127.0.0.1:4570",
+            aws_access_key_id="AKIA",
+            aws_secret_access_key="secret",
+            config=Config(retries={"max_attempts": 0}),
+        )
+        client.meta.events.register("before-send.*.*", self._answer)
+        return client
+
+    def _answer(self, request: Any, **_: Any) -> AWSResponse:
+        headers = {
+            name.lower(): value.decode() if isinstance(value, bytes) else str(value)
+            for name, value in request.headers.items()
+        }
+        service = models.model("ecs")
+        form = service.operations[headers["x-amz-target"].partition(".")[2]]
+        body = request.body.encode() if isinstance(request.body, str) else bytes(request.body)
+        sent = HttpRequest(method="POST", path="/", query_string="", headers=headers, body=body, source_ip="127.0.0.1")
+        try:
+            answer = codec.serialize(form, self.call(form.name, codec.parse(form, sent)), "r", strict=True)
+        except AwsError as error:
+            answer = codec.serialize_error(service, form, error, "r")
+        return AWSResponse(request.url, answer.status, dict(answer.headers), Raw(answer.body))
 
     def document(self, instance_id: str, account: str = ACCOUNT) -> tuple[str, str]:
         text = json.dumps(
