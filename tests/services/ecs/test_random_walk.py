@@ -101,9 +101,10 @@ class Walk:
 def test_whatever_happens_the_accounts_hold(room, seed) -> None:  # type: ignore[no-untyped-def]
     room.call("CreateCluster", {"clusterName": "demo"})
     room.define(container={"memory": 600})
-    room.register(INSTANCES[0])
     walk = Walk(room, seed)
-    walk.register(INSTANCES[0])
+    for name in INSTANCES:
+        walk.register(name)
+        walk.connect(name)
     for _ in range(60):
         try:
             walk.step()
