@@ -1,0 +1,168 @@
+"""May this principal do this to that? The decision, and its reason in AWS's words.
+
+An explicit deny anywhere wins. Else identity-based policies must allow, and the permissions boundary and the session policy
+too, where there are any. A resource policy of the same account that names the caller itself grants without them, as far
+as the table below says; one that names the account only delegates. A trust policy must always allow.
+
+Source: IAM user guide, "Policy evaluation logic", "Access denied error messages".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+from msgspec import Struct
+
+from longshore.aws.principal import Principal
+from longshore.policy.document import ACCOUNT, ANYONE, ROLE, SERVICE, SESSION, USER, Document
+from longshore.policy.match import Context
+
+ResourcePolicyKind = Literal["trust"]  # None: an ordinary resource policy
+
+
+class Question(Struct, frozen=True):
+    principal: Principal
+    action: str  # "batch:SubmitJob"
+    resource: str  # an ARN, or `*`
+    context: Context  # condition key in lower case -> value or values
+
+
+class Policies(Struct, frozen=True):
+    """What limits and allows a principal.
+
+    `session` empty: the session was made without a session policy. Several are one policy in several documents.
+    """
+
+    identity: tuple[Document, ...] = ()
+    boundary: Document | None = None
+    session: tuple[Document, ...] = ()
+
+
+class Decision(Struct, frozen=True):
+    """`because`: the end of AWS's message, empty when allowed."""
+
+    allowed: bool
+    because: str
+
+
+ALLOWED = Decision(allowed=True, because="")
+
+_IDENTITY = "identity-based policy"
+_BOUNDARY = "permissions boundary"
+_SESSION = "session policy"
+_RESOURCE = "resource-based policy"
+_TRUST = "role trust policy"
+_DENIES = {
+    _IDENTITY: "with an explicit deny in an identity-based policy",
+    _BOUNDARY: "with an explicit deny in a permissions boundary",
+    _SESSION: "with an explicit deny in a session policy",
+    _RESOURCE: "with an explicit deny in a resource-based policy",
+    _TRUST: "with an explicit deny in the role trust policy",
+}
+
+# How a resource policy of the same account names the caller -> which of the caller's own limits it still meets.
+# IAM user guide, "Evaluating identity-based policies with resource-based policies"; "Permissions boundaries".
+_STILL_LIMITS: Mapping[str, frozenset[str]] = {
+    USER: frozenset(),
+    SESSION: frozenset(),
+    ANYONE: frozenset(),
+    ROLE: frozenset((_BOUNDARY, _SESSION)),
+    ACCOUNT: frozenset((_IDENTITY, _BOUNDARY, _SESSION)),
+}
+
+
+def evaluate(
+    question: Question,
+    policies: Policies,
+    resource_policy: Document | None = None,
+    resource_policy_kind: ResourcePolicyKind | None = None,
+) -> Decision:
+    """Allowed or not, with one reason: an explicit deny before silence, identity before boundary before session."""
+    resource_kind = _TRUST if resource_policy_kind == "trust" else _RESOURCE
+    if denier := _denied_by(question, policies, resource_policy, resource_kind):
+        return Decision(allowed=False, because=_DENIES[denier])
+    ways = _ways(question, resource_policy)
+    if question.principal.kind == "service":
+        return ALLOWED if SERVICE in ways else _silent(question, resource_kind)
+    if resource_policy_kind == "trust" and not ways:
+        return _silent(question, _TRUST)
+    silent = _silent_policies(question, policies)
+    if _is_foreign(question):
+        if resource_policy is None or not ways:
+            return _silent(question, resource_kind)
+        return _silent(question, silent[0]) if silent else ALLOWED
+    if not silent or any(_STILL_LIMITS[way].isdisjoint(silent) for way in ways):
+        return ALLOWED
+    return _silent(question, silent[0])
+
+
+def _denied_by(
+    question: Question, policies: Policies, resource_policy: Document | None, resource_kind: str
+) -> str | None:
+    if _denies(policies.identity, question):
+        return _IDENTITY
+    if policies.boundary is not None and _denies((policies.boundary,), question):
+        return _BOUNDARY
+    if _denies(policies.session, question):
+        return _SESSION
+    if resource_policy is not None:
+        for statement in resource_policy.on(question.action)[0]:
+            if statement.ways(question.principal) and statement.applies(question.resource, question.context):
+                return resource_kind
+    return None
+
+
+def _denies(documents: Iterable[Document], question: Question) -> bool:
+    for document in documents:
+        for statement in document.on(question.action)[0]:
+            if statement.applies(question.resource, question.context):
+                return True
+    return False
+
+
+def _allows(documents: Iterable[Document], question: Question) -> bool:
+    for document in documents:
+        for statement in document.on(question.action)[1]:
+            if statement.applies(question.resource, question.context):
+                return True
+    return False
+
+
+def _ways(question: Question, resource_policy: Document | None) -> frozenset[str]:
+    """In which ways the resource policy allows the caller; empty: it does not."""
+    if resource_policy is None:
+        return frozenset()
+    found: frozenset[str] = frozenset()
+    for statement in resource_policy.on(question.action)[1]:
+        ways = statement.ways(question.principal)
+        if ways and statement.applies(question.resource, question.context):
+            found |= ways
+    return found
+
+
+def _silent_policies(question: Question, policies: Policies) -> list[str]:
+    """The kinds of the caller's own policies that would have to allow and do not, in the order of AWS's messages."""
+    silent: list[str] = []
+    # The account's own user has all rights in it without any policy.
+    if question.principal.kind != "root" and not _allows(policies.identity, question):
+        silent.append(_IDENTITY)
+    if policies.boundary is not None and not _allows((policies.boundary,), question):
+        silent.append(_BOUNDARY)
+    if policies.session:
+        if not _allows(policies.session, question):
+            silent.append(_SESSION)
+    elif question.principal.kind == "federated-user":
+        silent.append(_SESSION)  # GetFederationToken: without a session policy the federated user has nothing.
+    return silent
+
+
+def _is_foreign(question: Question) -> bool:
+    parts = question.resource.split(":", 5)
+    if len(parts) < 6 or not parts[4].isdigit():
+        return False
+    return parts[4] != question.principal.account
+
+
+def _silent(question: Question, kind: str) -> Decision:
+    return Decision(allowed=False, because=f"because no {kind} allows the {question.action} action")

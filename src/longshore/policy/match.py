@@ -1,0 +1,222 @@
+"""Wildcards, policy variables and ARNs part by part.
+
+Source: IAM user guide, "IAM JSON policy elements: Resource", "Policy variables and tags".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+
+from msgspec import Struct
+
+Context = Mapping[str, str | list[str]]  # condition key in lower case -> its value or values
+
+_VARIABLE = re.compile(r"\$\{([*?$])\}|\$\{\s*([^{},]+?)\s*(?:,\s*'([^']*)'\s*)?\}")
+_ACROSS = ".*"  # what `*` stands for
+_WITHIN_PART = "[^:]*"  # `*` in one of an ARN's first five parts
+
+
+class Text(Struct, frozen=True):
+    """Plain text of a policy; `*` and `?` in it are wildcards where the place knows wildcards."""
+
+    text: str
+
+
+class Literal(Struct, frozen=True):
+    """`${*}`, `${?}`, `${$}`: the character itself."""
+
+    text: str
+
+
+class Variable(Struct, frozen=True):
+    name: str  # in lower case
+    default: str | None  # None: without a value in the context the whole pattern has none
+
+
+Piece = Text | Literal | Variable
+
+
+def pieces(text: str, *, variables: bool) -> tuple[Piece, ...]:
+    """The text cut at its variables. `variables` False (a document of version 2008): `${...}` is plain text."""
+    if not variables or "${" not in text:
+        return (Text(text),)
+    found: list[Piece] = []
+    end = 0
+    for match in _VARIABLE.finditer(text):
+        if match.start() > end:
+            found.append(Text(text[end : match.start()]))
+        if match[1]:
+            found.append(Literal(match[1]))
+        else:
+            found.append(Variable(match[2].lower(), match[3]))
+        end = match.end()
+    if end < len(text) or not found:
+        found.append(Text(text[end:]))
+    return tuple(found)
+
+
+def is_static(cut: tuple[Piece, ...]) -> bool:
+    return not any(isinstance(piece, Variable) for piece in cut)
+
+
+def value_of(variable: Variable, context: Context) -> str | None:
+    """Only keys with a single value can be put in."""
+    value = context.get(variable.name)
+    return value if isinstance(value, str) else variable.default
+
+
+def plain(cut: tuple[Piece, ...], context: Context) -> str | None:
+    """The text with its variables put in, wildcards as they stand. None: a variable has no value."""
+    parts: list[str] = []
+    for piece in cut:
+        value = value_of(piece, context) if isinstance(piece, Variable) else piece.text
+        if value is None:
+            return None
+        parts.append(value)
+    return "".join(parts)
+
+
+def expression(cut: tuple[Piece, ...], context: Context, wildcard: str = _ACROSS) -> str | None:
+    """A regular expression for the pattern; what variables bring in is literal. None: a variable has no value."""
+    parts: list[str] = []
+    for piece in cut:
+        if isinstance(piece, Text):
+            parts.append(wild(piece.text, wildcard))
+            continue
+        value = value_of(piece, context) if isinstance(piece, Variable) else piece.text
+        if value is None:
+            return None
+        parts.append(re.escape(value))
+    return "".join(parts)
+
+
+@lru_cache(4096)
+def wild(text: str, wildcard: str = _ACROSS) -> str:
+    """`*` is any run, also an empty one; `?` exactly one character; all else stands for itself."""
+    one = "." if wildcard == _ACROSS else "[^:]"
+    parts: list[str] = []
+    for token in re.split(r"(\*+|\?)", text):
+        if token.startswith("*"):
+            parts.append(wildcard)
+        elif token == "?":
+            parts.append(one)
+        else:
+            parts.append(re.escape(token))
+    return "".join(parts)
+
+
+@lru_cache(4096)
+def compiled(source: str) -> re.Pattern[str]:
+    return re.compile(source, re.DOTALL)
+
+
+def arn_parts(text: str) -> list[str]:
+    """The six parts of an ARN; fewer when it has too few colons. Colons inside `${...}` do not count."""
+    parts: list[str] = []
+    start = depth = 0
+    for index, character in enumerate(text):
+        if character == "{" and text[index - 1 : index] == "$":
+            depth += 1
+        elif character == "}" and depth:
+            depth -= 1
+        elif character == ":" and not depth:
+            parts.append(text[start:index])
+            start = index + 1
+            if len(parts) == 5:
+                break
+    parts.append(text[start:])
+    return parts
+
+
+class ArnPattern(Struct, frozen=True):
+    """An ARN with wildcards: `*` of the first five parts stays in its part, the sixth runs over slashes and colons."""
+
+    head: tuple[tuple[Piece, ...], ...]  # five parts
+    tail: tuple[Piece, ...]
+
+    def expression(self, context: Context) -> str | None:
+        found: list[str] = []
+        for part in self.head:
+            source = expression(part, context, _WITHIN_PART)
+            if source is None:
+                return None
+            found.append(source)
+        tail = expression(self.tail, context)
+        return None if tail is None else ":".join([*found, tail])
+
+    def matches(self, arn: str, context: Context) -> bool:
+        source = self.expression(context)
+        return source is not None and compiled(source).fullmatch(arn) is not None
+
+
+def arn_pattern(text: str, *, variables: bool, variables_in_head: bool = False) -> ArnPattern | None:
+    """None: the text has too few parts to be an ARN, and so matches none."""
+    parts = arn_parts(text)
+    if len(parts) < 6:
+        return None
+    head = tuple(pieces(part, variables=variables and variables_in_head) for part in parts[:5])
+    return ArnPattern(head, pieces(parts[5], variables=variables))
+
+
+class Actions(Struct, frozen=True):
+    """The actions of a statement, compared without regard to case."""
+
+    exact: frozenset[str]
+    wild: re.Pattern[str] | None
+
+    def match(self, action: str) -> bool:
+        """`action` in lower case."""
+        return action in self.exact or (self.wild is not None and self.wild.fullmatch(action) is not None)
+
+
+def actions(names: Iterable[str]) -> Actions:
+    exact: set[str] = set()
+    sources: list[str] = []
+    for name in names:
+        lower = name.lower()
+        if "*" in lower or "?" in lower:
+            sources.append(wild(lower))
+        else:
+            exact.add(lower)
+    return Actions(frozenset(exact), re.compile("|".join(sources), re.DOTALL) if sources else None)
+
+
+class Resources(Struct, frozen=True):
+    """The resources of a statement."""
+
+    everything: bool  # `*`
+    exact: frozenset[str]
+    wild: re.Pattern[str] | None
+    patterns: tuple[ArnPattern, ...]  # those with variables
+
+    def match(self, resource: str, context: Context) -> bool:
+        """A question on `*` (an action without resource types) is answered by a policy's `*` alone."""
+        if self.everything or resource in self.exact:
+            return True
+        if self.wild is not None and self.wild.fullmatch(resource) is not None:
+            return True
+        return any(pattern.matches(resource, context) for pattern in self.patterns)
+
+
+def resources(names: Iterable[str], *, variables: bool) -> Resources:
+    exact: set[str] = set()
+    sources: list[str] = []
+    patterns: list[ArnPattern] = []
+    everything = False
+    for name in names:
+        if name and not name.strip("*"):
+            everything = True
+            continue
+        pattern = arn_pattern(name, variables=variables)
+        if pattern is None:
+            continue
+        if not is_static(pattern.tail):
+            patterns.append(pattern)
+        elif "*" in name or "?" in name or "${" in name:
+            sources.append(pattern.expression({}) or "")
+        else:
+            exact.add(name)
+    wild_ones = re.compile("|".join(sources), re.DOTALL) if sources else None
+    return Resources(everything, frozenset(exact), wild_ones, tuple(patterns))
