@@ -1,0 +1,201 @@
+"""What the room keeps. Times are epoch milliseconds; members that are AWS's own structures keep their wire form."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Any, Literal
+
+from msgspec import Struct
+
+Wire = dict[str, Any]  # a structure of the service model, with the wire's member names
+
+
+class Status(IntEnum):
+    """Of a job. The order is the order of its life."""
+
+    SUBMITTED = 0
+    PENDING = 1
+    RUNNABLE = 2
+    STARTING = 3
+    RUNNING = 4
+    SUCCEEDED = 5
+    FAILED = 6
+
+
+TERMINAL = frozenset({Status.SUCCEEDED, Status.FAILED})
+ACTIVE = frozenset({Status.STARTING, Status.RUNNING})  # has a place on an instance
+
+
+class Trouble(Struct, frozen=True):
+    """Why nothing is launched or placed for a while. Ends at `until`, or when a role changes."""
+
+    text: str
+    code: str  # "permissions", "capacity"
+    until: int  # epoch milliseconds
+    tries: int = 1
+    instance_type: str | None = None  # None: whichever type
+
+
+class Environment(Struct, frozen=True, kw_only=True):
+    """A compute environment. `status` is what is, `state` what the user wants."""
+
+    number: int
+    account: str
+    region: str
+    name: str
+    arn: str
+    uuid: str
+    type: Literal["MANAGED", "UNMANAGED"]
+    state: str  # ENABLED, DISABLED
+    status: str  # CREATING, UPDATING, VALID, INVALID, DELETING
+    status_reason: str
+    service_role: str  # an ARN
+    cluster_arn: str | None = None  # None: not made yet
+    resources: Wire | None = None  # computeResources; None: unmanaged
+    unmanaged_vcpus: int | None = None
+    update_policy: Wire | None = None
+    ecs_settings: Wire | None = None
+    context: str | None = None
+    tags: dict[str, str] = {}
+    troubles: tuple[Trouble, ...] = ()
+    tries: int = 0  # failed preparations in a row
+
+
+class Queue(Struct, frozen=True, kw_only=True):
+    number: int
+    account: str
+    region: str
+    name: str
+    arn: str
+    state: str
+    status: str
+    status_reason: str
+    priority: int
+    environments: tuple[tuple[int, int], ...]  # (order, number of the environment), in order
+    time_limit_actions: tuple[Wire, ...] = ()
+    tags: dict[str, str] = {}
+
+
+class Definition(Struct, frozen=True, kw_only=True):
+    """One revision of a job definition."""
+
+    number: int
+    account: str
+    region: str
+    name: str
+    arn: str
+    revision: int
+    status: str  # ACTIVE, INACTIVE
+    detail: Wire  # as DescribeJobDefinitions shows it, without status and tags
+    tags: dict[str, str] = {}
+
+
+class EvaluateOnExit(Struct, frozen=True, omit_defaults=True):
+    """A rule of the retry strategy: all that is given must match; each may end with `*`."""
+
+    action: str  # "retry", "exit"
+    on_status_reason: str | None = None
+    on_reason: str | None = None
+    on_exit_code: str | None = None
+
+
+class Attempt(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """An attempt that has ended."""
+
+    status_reason: str
+    started_at: int | None = None  # None: its container never ran
+    stopped_at: int | None = None
+    exit_code: int | None = None  # None: the container never ran, or was lost
+    reason: str | None = None
+    container_instance_arn: str | None = None
+    task_arn: str | None = None  # None: it ended before there was a task
+    log_stream: str | None = None
+
+
+class Job(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What changes in a job's life, and what its life depends on. What it runs is in its `Body`."""
+
+    number: int
+    job_id: str
+    account: str
+    region: str
+    name: str
+    queue: int
+    definition_arn: str
+    created_at: int
+    status: Status
+    cpu: int  # CPU units, 1024 a vCPU
+    memory_mib: int
+    gpus: int = 0
+    attempts_allowed: int = 1  # 1 to 10
+    rules: tuple[EvaluateOnExit, ...] = ()
+    timeout_seconds: int | None = None  # None: no limit
+    attempt: int = 0  # of the attempt under way, or the last; 0: none yet
+    attempts: tuple[Attempt, ...] = ()
+    environment: int | None = None  # where the attempt under way has its place, as are the next five
+    instance: int | None = None
+    token: str | None = None  # the intent that starts the task; its `startedBy`
+    task_arn: str | None = None
+    container_instance_arn: str | None = None
+    log_stream: str | None = None
+    started_at: int | None = None
+    stopped_at: int | None = None
+    status_reason: str | None = None
+    exit_code: int | None = None
+    reason: str | None = None
+    is_cancelled: bool = False
+    is_terminated: bool = False
+    ending: str | None = None  # why the attempt under way is being stopped, or the job ends once its dependencies have
+
+
+class Body(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What a job was submitted with, merged and frozen at submission."""
+
+    queue_arn: str
+    definition: int  # number of the definition
+    definition_name: str
+    container: Wire  # as DescribeJobs shows it
+    override: Wire = {}  # containerOverrides of the task: what the task definition doesn't say
+    parameters: dict[str, str] = {}
+    depends_on: tuple[Wire, ...] = ()
+    retry_strategy: Wire | None = None
+    timeout: Wire | None = None
+    propagate_tags: bool = False
+    platform_capabilities: tuple[str, ...] = ()
+    scheduling_priority: int | None = None
+
+
+class Instance(Struct, frozen=True, kw_only=True):
+    """An instance of a compute environment, from the wish for it until it is gone."""
+
+    number: int
+    environment: int
+    account: str
+    region: str
+    token: str  # the intent that launches it; its ClientToken
+    instance_type: str
+    cpu: int  # CPU units: expected until it has joined, then as registered
+    memory_mib: int
+    phase: Literal["asked", "launched", "joined", "retiring"]
+    asked_at: int
+    instance_id: str | None = None  # None: not launched yet, as is `launched_at`
+    launched_at: int | None = None
+    container_instance_arn: str | None = None  # None: has not joined
+    connected: bool = False  # whether its agent is
+    active: bool = True  # False: drained by somebody
+    idle_since: int = 0
+    refusal: str | None = None  # the last call of its agent that was refused, and why
+    held_until: int = 0  # nothing is placed on it before: ECS refused a task
+
+
+class Intent(Struct, frozen=True, kw_only=True):
+    """An effect that is wanted. The row goes when it is done."""
+
+    number: int
+    token: str
+    kind: Literal["prepare", "dismantle", "launch", "start", "stop", "terminate"]
+    account: str
+    region: str
+    subject: int  # number of the environment, instance or job
+    tries: int = 0
+    text: str = ""  # of a stop: the reason
