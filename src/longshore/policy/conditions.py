@@ -15,12 +15,13 @@ import ipaddress
 import operator
 import re
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from msgspec import Struct
 
+from longshore.aws.clock import EPOCH
 from longshore.policy import match
 from longshore.policy.match import Context
 
@@ -95,18 +96,45 @@ def _number(text: str) -> Decimal:
     return number
 
 
+# W3C date-times in the shapes that AWS was seen to take: any part from the right may be missing.
+_DATE = re.compile(
+    r"(?P<year>\d{1,4})(?:-(?P<month>\d{1,2})(?:-(?P<day>\d{1,2}))?)?"
+    r"(?:[Tt](?:(?P<hour>\d{1,2})(?::(?P<minute>\d{1,2})(?::(?P<second>\d{1,2})(?:\.(?P<fraction>\d{1,9}))?)?)?)?"
+    r"(?P<zone>[Zz]|[+-]\d{2}(?::?\d{2})?)?)?"
+)
+_LONGEST_YEAR = 4  # Digits. More of them are epoch seconds.
+_EPOCH_MAX = 2**63 - 1
+
+
 def _moment(text: str) -> Decimal:
     """Epoch seconds of a W3C date-time, or of epoch seconds."""
     text = text.strip()
-    if re.fullmatch(r"-?\d+(\.\d+)?", text) and len(text) != 4:
-        return Decimal(text)
+    if re.fullmatch(r"-?\d+(\.\d+)?", text) and (text.startswith("-") or len(text) > _LONGEST_YEAR):
+        number = Decimal(text)
+        if abs(number) > _EPOCH_MAX:
+            raise MalformedValue(text)
+        return number
+    found = _DATE.fullmatch(text)
+    if found is None:
+        raise MalformedValue(text)
+    part = found.groupdict()
     try:
-        moment = datetime.fromisoformat(text + "-01-01" if re.fullmatch(r"\d{4}", text) else text)
-    except ValueError as error:
+        moment = datetime(
+            int(part["year"]), int(part["month"] or 1), int(part["day"] or 1),
+            int(part["hour"] or 0), int(part["minute"] or 0), int(part["second"] or 0), tzinfo=_zone(part["zone"]),
+        )  # fmt: skip
+        seconds = (moment - EPOCH).total_seconds()
+    except (ValueError, OverflowError) as error:
         raise MalformedValue(text) from error
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return Decimal(repr(moment.timestamp()))
+    return Decimal(int(seconds)) + Decimal(f"0.{part['fraction'] or 0}")
+
+
+def _zone(text: str | None) -> timezone:
+    if not text or text in "Zz":
+        return UTC
+    digits = text[1:].replace(":", "").ljust(4, "0")
+    offset = timedelta(hours=int(digits[:2]), minutes=int(digits[2:]))
+    return timezone(-offset if text[0] == "-" else offset)
 
 
 def compared(read: Callable[[str], Decimal], compare: Callable[[Any, Any], bool]) -> Family:

@@ -209,6 +209,9 @@ def resources(names: Iterable[str], *, variables: bool) -> Resources:
         if name and not name.strip("*"):
             everything = True
             continue
+        # Seen at AWS: a short ARN is filled up with `*`, and its first word is taken for `arn` whatever it is.
+        parts = ["arn", *arn_parts(name)[1:]]
+        name = ":".join(parts + ["*"] * (6 - len(parts)))
         pattern = arn_pattern(name, variables=variables)
         if pattern is None:
             continue
