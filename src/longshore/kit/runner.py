@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import structlog
 
@@ -34,9 +35,7 @@ async def run(house: House, loop: Loop) -> None:
             continue
         delay = (wake_at - house.clock.now()).total_seconds()
         if delay > 0:
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(news.wait(), delay)
-            except TimeoutError:
-                pass
         else:
             await asyncio.sleep(0)

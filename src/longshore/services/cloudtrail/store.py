@@ -58,7 +58,10 @@ def _page(column: Any) -> Statement:
     return Statement(query.order_by(events.c.sequence.desc()).limit(bindparam("limit")))
 
 
-_PAGES = {None: _page(None), **{name: _page(column) for name, column in _ATTRIBUTES.items()}}
+_PAGES: dict[str | None, Statement] = {
+    None: _page(None),
+    **{name: _page(column) for name, column in _ATTRIBUTES.items()},
+}
 
 
 def add(transaction: Transaction, **values: Any) -> None:

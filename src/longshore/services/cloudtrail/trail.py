@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -42,10 +44,8 @@ class Trail:
         try:
             while True:
                 await self._news.wait()
-                try:
+                with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._urgent.wait(), FLUSH_SECONDS)
-                except TimeoutError:
-                    pass
                 await self.flush()
         except asyncio.CancelledError:
             await self.flush()
@@ -58,7 +58,7 @@ class Trail:
         # In portions, so that a burst of calls does not hold up those who wait for the writer.
         for start in range(0, len(entries), 200):
             portion = entries[start : start + 200]
-            await self._house.store.write(lambda transaction, portion=portion: self._write(transaction, portion))
+            await self._house.store.write(partial(self._write, entries=portion))
 
     def _write(self, transaction: Transaction, entries: list[Any]) -> None:
         for entry in entries:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from longshore.aws.errors import AwsError
@@ -21,7 +22,7 @@ RETENTIONS_DAYS = frozenset(
 def check_batch(events: Sequence[Any]) -> None:
     """InvalidParameterException: the events are out of order, span more than a day, or are too large together."""
     times = [event["timestamp"] for event in events]
-    if any(later < earlier for earlier, later in zip(times, times[1:], strict=False)):
+    if any(later < earlier for earlier, later in pairwise(times)):
         raise AwsError(
             "InvalidParameterException", "Log events in a single PutLogEvents request must be in chronological order."
         )

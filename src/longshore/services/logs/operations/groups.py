@@ -65,7 +65,7 @@ def describe_log_groups(call: Call, request: Request) -> Response:
     prefix = request.get("logGroupNamePrefix") or ""
     limit = request.get("limit") or _PAGE
     pattern = (request.get("logGroupNamePattern") or "").lower()
-    found = []
+    found: list[LogGroup] = []
     after = request.get("nextToken") or ""
     while len(found) <= limit:
         page = store.list_groups(

@@ -1,0 +1,151 @@
+"""The process: binds, assembles, says ready, and ends cleanly."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+import uvicorn
+
+from longshore.aws.ids import Ids
+from longshore.server import keys
+from longshore.server.assemble import Assembly
+from longshore.server.defaults import write_defaults
+from longshore.server.indoors import indoor_agents
+from longshore.services.ec2.machines.base import Machines
+from longshore.services.ec2.machines.memory import MemoryMachines
+from longshore.settings import Settings
+from longshore.store.engine import open_store
+from longshore.world import SystemClock, SystemEntropy
+
+log = structlog.get_logger("longshore.server")
+
+
+class AlreadyRunning(Exception):
+    """Another server has this state folder."""
+
+
+class _Quiet(uvicorn.Server):
+    """uvicorn without its own signal handlers: the process has one place where it ends."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def serve(settings: Settings, *, with_defaults: bool) -> None:
+    """Runs until SIGTERM or SIGINT. Prints `ready http://HOST:PORT` when it answers."""
+    import uvloop
+
+    assert settings.state is not None
+    settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    settings.state.chmod(0o700)
+    with _held(settings.state / "lock"):
+        uvloop.run(_serve(settings, settings.state, with_defaults=with_defaults))
+
+
+async def _serve(settings: Settings, state: Path, *, with_defaults: bool) -> None:
+    door = _bind(settings.host, settings.port)
+    port = door.getsockname()[1]
+    settings = msgspec.structs.replace(settings, port=port)
+    ids = Ids(SystemEntropy())
+    made: dict[str, Any] = {}
+
+    def make_machines(house: Any) -> Machines:
+        if settings.machines == "memory":
+            return MemoryMachines(house, indoor_agents(lambda: made["assembly"]))
+        from longshore.services.ec2.machines.local import LocalMachines
+
+        return LocalMachines(state, settings)
+
+    store = open_store(state / "longshore.db")
+    assembly = Assembly(
+        settings=settings,
+        store=store,
+        clock=SystemClock(),
+        ids=ids,
+        sealer=keys.sealer(state),
+        identity_documents=keys.identity_documents(state),
+        root_keys=keys.root_keys(state, ids),
+        make_machines=make_machines,
+    )
+    made["assembly"] = assembly
+    end = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, end.set)
+    await assembly.start()
+    doors = [door, *getattr(assembly.machines, "api_sockets", [])]
+    servers = [_server(assembly.gateway)]
+    serving = [asyncio.create_task(servers[0].serve(sockets=doors))]
+    metadata_sockets = getattr(assembly.machines, "metadata_sockets", [])
+    if metadata_sockets:
+        servers.append(_server(assembly.metadata_app()))
+        serving.append(asyncio.create_task(servers[1].serve(sockets=metadata_sockets)))
+    while not all(server.started for server in servers):
+        await asyncio.sleep(0.005)
+    if with_defaults:
+        await write_defaults(assembly, vcpus=assembly.machines.capacity()[0])
+    assembly.is_ready = True
+    shown = f"[{settings.host}]" if ":" in settings.host else settings.host
+    print(f"ready http://{shown}:{port}", flush=True)
+    await end.wait()
+    assembly.is_ready = False
+    for server in servers:
+        server.should_exit = True
+    await asyncio.gather(*serving)
+    await assembly.stop()
+    await assembly.machines.close(stop_instances=True)
+    store.close()
+
+
+def _server(app: Any) -> _Quiet:
+    return _Quiet(
+        uvicorn.Config(
+            app,
+            loop="none",
+            http="httptools",
+            ws="websockets-sansio",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            date_header=False,
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=1,
+        )
+    )
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    door = socket.socket(family, socket.SOCK_STREAM)
+    door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        door.bind((host, port))
+    except OSError as error:
+        sys.exit(f"longshore: can't listen on {host} port {port}: {error.strerror}; another one is given by --port")
+    door.setblocking(False)
+    return door
+
+
+@contextlib.contextmanager
+def _held(path: Path) -> Iterator[None]:
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise AlreadyRunning(f"another server has the state folder `{path.parent}`") from error
+    try:
+        yield
+    finally:
+        os.close(handle)
