@@ -14,12 +14,11 @@ from urllib.parse import parse_qsl, unquote
 import msgspec
 import structlog
 
-from longshore.aws import model as models
 from longshore.aws.errors import AwsError
 from longshore.aws.principal import Principal
 from longshore.aws.wire import codec
 from longshore.aws.wire.http import HttpRequest, HttpResponse
-from longshore.aws.wire.route import Route, route
+from longshore.aws.wire.route import Unroutable, route
 from longshore.gateway.authenticate import Authenticator
 from longshore.gateway.authorize import Authorizer
 from longshore.gateway.dispatch import Dispatcher
@@ -95,19 +94,18 @@ class Gateway:
             return await self._handle_extension(request, endpoint, request_id)
         try:
             where = route(request)
-        except AwsError as error:
-            return codec.serialize_error(models.model(_likely_service(request)), None, error, request_id)
-        service = models.model(where.service)
+        except Unroutable as error:
+            return codec.serialize_error(error.service, None, error, request_id)
+        form = where.operation
+        service = form.service
         call: Call | None = None
         operation: Operation | None = None
-        form = None
         try:
             now = self._house.clock.now()
             principal = self._authenticator.authenticate(request, now, json_style=service.protocol in _JSON_STYLE)
-            form = service.operations[where.operation]
             parameters = codec.parse(form, request)
-            operation = self._dispatcher.operation(where.service, where.operation)
-            call = self._call(where, principal, request, endpoint, request_id)
+            operation = self._dispatcher.operation(service.name, form.name)
+            call = self._call(service.name, form.name, where.region, principal, request, endpoint, request_id)
             response = await self._run(call, operation, parameters)
             answer = codec.serialize(form, response, request_id)
         except AwsError as error:
@@ -115,7 +113,7 @@ class Gateway:
                 self._dispatcher.tell(call, operation.writes, error)
             return codec.serialize_error(service, form, error, request_id)
         except Exception:
-            log.exception("request failed", service=where.service, operation=where.operation, request_id=request_id)
+            log.exception("request failed", service=service.name, operation=form.name, request_id=request_id)
             return codec.serialize_error(service, form, _internal(service.protocol), request_id)
         self._dispatcher.tell(call, operation.writes, None)
         return answer
@@ -129,13 +127,22 @@ class Gateway:
             return await self._house.store.write(run)
         return self._house.store.read(run)
 
-    def _call(self, where: Route, principal: Principal, request: HttpRequest, endpoint: str, request_id: str) -> Call:
+    def _call(
+        self,
+        service: str,
+        operation: str,
+        region: str | None,
+        principal: Principal,
+        request: HttpRequest,
+        endpoint: str,
+        request_id: str,
+    ) -> Call:
         return Call(
             house=self._house,
-            service=where.service,
-            operation=where.operation,
+            service=service,
+            operation=operation,
             principal=principal,
-            region=where.region or self._house.settings.region,
+            region=region or self._house.settings.region,
             transaction=_NO_TRANSACTION,
             now=self._house.clock.now(),
             request_id=request_id,
@@ -153,9 +160,8 @@ class Gateway:
             if request.body:
                 sent = msgspec.json.decode(request.body, type=dict[str, Any])
                 parameters = {**sent, **parameters}
-            call = self._call(
-                Route(room, extension.action.partition(":")[2], None), principal, request, endpoint, request_id
-            )
+            name = extension.action.partition(":")[2]
+            call = self._call(room, name, None, principal, request, endpoint, request_id)
 
             def run(transaction: Transaction) -> dict[str, Any]:
                 call.transaction = transaction
@@ -223,7 +229,7 @@ class Gateway:
         principal = self._authenticator.authenticate(request, now, json_style=True)
         name = stream.action.partition(":")[2]
         region = self._house.settings.region
-        call = self._call(Route(room, name, region), principal, request, endpoint, self._house.ids.uuid())
+        call = self._call(room, name, region, principal, request, endpoint, self._house.ids.uuid())
         query = dict(parse_qsl(request.query_string))
 
         def ask(transaction: Transaction) -> None:
@@ -329,16 +335,6 @@ def _endpoint(scope: Scope) -> str:
             return f"{'https' if secure else 'http'}://{value.decode('latin-1')}"
     host, port = scope.get("server") or ("127.0.0.1", 4570)
     return f"{'https' if secure else 'http'}://{host}:{port}"
-
-
-def _likely_service(request: HttpRequest) -> str:
-    """Whose error form suits a request that names no operation we know."""
-    target = request.headers.get("x-amz-target", "")
-    if target.startswith("Logs_"):
-        return "logs"
-    if target or "json" in request.headers.get("content-type", ""):
-        return "ecs"
-    return "batch" if request.path.startswith("/v1/") else "iam"
 
 
 def _internal(protocol: str) -> AwsError:

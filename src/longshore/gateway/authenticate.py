@@ -48,5 +48,5 @@ class Authenticator:
                     code, message, status = _JSON_CODES[error.code]
                     raise AwsError(code, message, status=status) from error
                 raise
-        sigv4.verify(request, secret, now=now, json_style=json_style)
+        sigv4.verify(request, secret, now=now, json_style=json_style, shown=shown)
         return principal
