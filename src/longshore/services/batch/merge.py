@@ -14,7 +14,15 @@ from msgspec import Struct
 from longshore.services.batch.records import Wire
 
 _REFERENCE = re.compile(r"Ref::([A-Za-z0-9_-]+)")
-_EMPTY_LISTS = ("volumes", "environment", "mountPoints", "ulimits", "networkInterfaces", "resourceRequirements", "secrets")
+_EMPTY_LISTS = (
+    "volumes",
+    "environment",
+    "mountPoints",
+    "ulimits",
+    "networkInterfaces",
+    "resourceRequirements",
+    "secrets",
+)
 
 
 class MissingParameter(Exception):

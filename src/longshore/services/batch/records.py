@@ -188,12 +188,15 @@ class Instance(Struct, frozen=True, kw_only=True):
     held_until: int = 0  # nothing is placed on it before: ECS refused a task
 
 
+Kind = Literal["prepare", "dismantle", "launch", "start", "stop", "terminate"]
+
+
 class Intent(Struct, frozen=True, kw_only=True):
     """An effect that is wanted. The row goes when it is done."""
 
     number: int
     token: str
-    kind: Literal["prepare", "dismantle", "launch", "start", "stop", "terminate"]
+    kind: Kind
     account: str
     region: str
     subject: int  # number of the environment, instance or job

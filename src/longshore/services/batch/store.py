@@ -10,11 +10,32 @@ from typing import Any, cast
 
 import msgspec
 from sqlalchemy import (
-    Column, Index, Integer, LargeBinary, String, Table, UniqueConstraint, bindparam, delete, func, insert, select, update,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Table,
+    UniqueConstraint,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    update,
 )  # fmt: skip
 
 from longshore.services.batch.records import (
-    ACTIVE, TERMINAL, Body, Definition, Environment, Instance, Intent, Job, Queue, Status,
+    ACTIVE,
+    TERMINAL,
+    Body,
+    Definition,
+    Environment,
+    Instance,
+    Intent,
+    Job,
+    Queue,
+    Status,
 )  # fmt: skip
 from longshore.store.engine import Transaction
 from longshore.store.statement import METADATA, Statement, document
@@ -325,9 +346,7 @@ _DEFINITION_SAVE = Statement(
     .values(status=bindparam("b_status"), document=bindparam("b_document"), version=definitions.c.version + 1)
 )
 _DEFINITION_BY_NUMBER = Statement(
-    select(definitions.c.document, definitions.c.task_definition_arn).where(
-        definitions.c.number == bindparam("number")
-    )
+    select(definitions.c.document, definitions.c.task_definition_arn).where(definitions.c.number == bindparam("number"))
 )
 _TASK_DEFINITION_SAVE = Statement(
     update(definitions)
@@ -432,11 +451,13 @@ def definitions_page(
 # --- jobs ---
 
 _JOB_NEW = Statement(
-    insert(jobs).values({
-        column.name: bindparam(column.name)
-        for column in jobs.c
-        if column.name not in ("instance", "token", "task_arn", "deadline")
-    })
+    insert(jobs).values(
+        {
+            column.name: bindparam(column.name)
+            for column in jobs.c
+            if column.name not in ("instance", "token", "task_arn", "deadline")
+        }
+    )
 )
 _BODY_NEW = Statement(insert(bodies))
 _JOB_SAVE = Statement(
@@ -746,17 +767,13 @@ _INSTANCE_NEW = Statement(insert(instances))
 _INSTANCE_SAVE = Statement(
     update(instances)
     .where(instances.c.number == bindparam("b_number"))
-    .values(
-        instance_id=bindparam("b_instance_id"), document=bindparam("b_document"), version=instances.c.version + 1
-    )
+    .values(instance_id=bindparam("b_instance_id"), document=bindparam("b_document"), version=instances.c.version + 1)
 )
 _INSTANCE_DELETE = Statement(delete(instances).where(instances.c.number == bindparam("number")))
 _INSTANCE_BY_NUMBER = Statement(select(instances.c.document).where(instances.c.number == bindparam("number")))
 _INSTANCE_BY_ID = Statement(select(instances.c.document).where(instances.c.instance_id == bindparam("instance_id")))
 _INSTANCES_OF = Statement(
-    select(instances.c.document)
-    .where(instances.c.environment == bindparam("environment"))
-    .order_by(instances.c.number)
+    select(instances.c.document).where(instances.c.environment == bindparam("environment")).order_by(instances.c.number)
 )
 
 

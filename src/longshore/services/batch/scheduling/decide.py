@@ -88,9 +88,7 @@ def decide(snapshot: Snapshot, now: int, idle_seconds: int) -> list[Decision]:
             decisions += _walk(queue, grounds, snapshot, now)
     for ground in grounds.values():
         _keep_minimum(ground, now)
-        decisions += [
-            Launch(ground.view.number, one.name, one.cpu, one.memory_mib) for one in ground.launched
-        ]
+        decisions += [Launch(ground.view.number, one.name, one.cpu, one.memory_mib) for one in ground.launched]
         decisions += _retire(ground, _wanted(snapshot, ground.view.number), now, idle_seconds)
     return decisions
 

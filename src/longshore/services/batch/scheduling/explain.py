@@ -154,7 +154,9 @@ def _too_large(view: EnvironmentView, head: Head) -> str:
         return f"{wants}; no instance registered in compute environment {view.name} is that large"
     allowed = [one for one in view.types if one.vcpus <= view.vcpus_max]
     if not allowed:
-        return f"{wants}; compute environment {view.name} allows {view.vcpus_max} vCPUs, less than its smallest type has"
+        return (
+            f"{wants}; compute environment {view.name} allows {view.vcpus_max} vCPUs, less than its smallest type has"
+        )
     largest = max(allowed, key=lambda one: (one.memory_mib, one.cpu))
     return (
         f"{wants}; the largest instance that compute environment {view.name} may have ({largest.name}) offers"
