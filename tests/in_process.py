@@ -23,9 +23,7 @@ from longshore.aws.ids import Ids
 from longshore.aws.wire.http import HttpRequest
 from longshore.kit.sealing import IdentityDocuments, Sealer, new_identity_document_key
 from longshore.server.assemble import Assembly
-from longshore.server.indoors import indoor_agents
 from longshore.server.keys import RootKeys
-from longshore.services.ec2.machines.memory import MemoryMachines
 from longshore.settings import Settings
 from longshore.store.engine import Store, open_store
 from virtual_time import VirtualClock, VirtualLoop
@@ -75,7 +73,6 @@ class InProcessHouse:
             sealer=Sealer(bytes(32)),
             identity_documents=IdentityDocuments(_IDENTITY_KEY),
             root_keys=ROOT,
-            make_machines=lambda house: MemoryMachines(house, indoor_agents(lambda: self.assembly)),
         )
         # botocore signs at the wall clock's time; here it signs at the house's.
         botocore.auth.get_current_datetime = self._signing_time
@@ -149,7 +146,6 @@ class InProcessHouse:
 
     def close(self) -> None:
         self.loop.run_until_complete(self.assembly.stop())
-        self.loop.run_until_complete(self.assembly.machines.close(stop_instances=True))
         with contextlib.suppress(Exception):
             self.store.close()
         pending = asyncio.all_tasks(self.loop)

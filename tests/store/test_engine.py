@@ -85,7 +85,9 @@ def test_a_read_does_not_see_what_is_not_committed_and_cannot_write(tmp_path: Pa
 def test_a_failed_commit_is_told_to_all_who_waited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = open_store(tmp_path / "longshore.db")
     seen: list[str] = []
-    monkeypatch.setattr(store, "_commit", lambda: store._writer.execute("ROLLBACK") and sqlite3.OperationalError("full"))
+    monkeypatch.setattr(
+        store, "_commit", lambda: store._writer.execute("ROLLBACK") and sqlite3.OperationalError("full")
+    )
 
     async def run() -> list[object]:
         def add(transaction: Transaction, name: str) -> None:

@@ -1,1 +1,1 @@
-"""The command line: `up`, `serve`, `env`, `explain`, `images`, `agent`. Everything else is the `aws` command."""
+"""The command line: `serve` and `env`. Everything else is the `aws` command."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from datetime import datetime
 from typing import Any
 
@@ -14,7 +14,6 @@ from longshore.gateway.app import Gateway
 from longshore.gateway.authenticate import Authenticator
 from longshore.gateway.authorize import Authorizer
 from longshore.gateway.dispatch import Dispatcher
-from longshore.imds.app import create_app as create_metadata_app
 from longshore.kit import runner
 from longshore.kit.call import Call
 from longshore.kit.events import Outbox, deliveries
@@ -24,12 +23,8 @@ from longshore.kit.operation import Response
 from longshore.kit.sealing import IdentityDocuments, Sealer
 from longshore.server.keys import RootKeys
 from longshore.server.pages import create_pages
-from longshore.services.batch.service import SERVICE as BATCH
 from longshore.services.cloudtrail.service import SERVICE as CLOUDTRAIL
 from longshore.services.cloudtrail.trail import Trail
-from longshore.services.ec2.machines.base import Machines
-from longshore.services.ec2.metadata import MetadataService
-from longshore.services.ec2.service import SERVICE as EC2
 from longshore.services.ecs.service import SERVICE as ECS
 from longshore.services.iam import entitlements, identities
 from longshore.services.iam.service import SERVICE as IAM
@@ -39,7 +34,7 @@ from longshore.services.sts.service import SERVICE as STS
 from longshore.settings import Settings
 from longshore.store.engine import Store, Transaction
 
-SERVICES = {room.name: room for room in (IAM, STS, EC2, ECS, BATCH, LOGS, CLOUDTRAIL)}
+SERVICES = {room.name: room for room in (IAM, STS, ECS, LOGS, CLOUDTRAIL)}
 
 
 class Identities:
@@ -69,7 +64,6 @@ class Assembly:
         sealer: Sealer,
         identity_documents: IdentityDocuments,
         root_keys: RootKeys,
-        make_machines: Callable[[House], Machines],
     ) -> None:
         self.settings = settings
         self.house = House(
@@ -83,10 +77,6 @@ class Assembly:
         house.authorizer = authorizer
         house.peers = self.dispatcher
         house.outbox = Outbox(house)
-        self.machines = make_machines(house)
-        house.ports["machines"] = self.machines
-        self.metadata = MetadataService(house)
-        house.ports["imds"] = self.metadata
         self.root_keys = root_keys
         self._root = root(settings.account, root_keys.access_key_id)
         authenticator = Authenticator(
@@ -102,13 +92,9 @@ class Assembly:
             house, SERVICES, authenticator=authenticator, authorizer=authorizer, dispatcher=self.dispatcher, pages=pages
         )
         self._tasks: list[asyncio.Task[None]] = []
-
-    def metadata_app(self) -> Any:
-        """The ASGI application that answers at 169.254.169.254."""
-        return create_metadata_app(self.metadata)
+        _forget()
 
     async def start(self) -> None:
-        await self.machines.start()
         loops: list[Loop] = [make() for room in SERVICES.values() for make in room.loops]
         work: list[Coroutine[Any, Any, None]] = [self.trail.run()]
         work += [delivery.run() for delivery in deliveries(self.house, SERVICES.values())]
@@ -144,14 +130,17 @@ class Assembly:
         return self.house.store.read(run)
 
     async def reset(self) -> None:
-        """Back to an empty account: jobs ended, instances gone, nothing remembered."""
+        """Back to an empty account: nothing remembered."""
         await self.stop()
-        for status in await self.machines.list():
-            await self.machines.terminate(status.instance_id)
         await self.house.store.write(_empty)
-        entitlements.forget()
-        sessions.forget()
+        _forget()
         await self.start()
+
+
+def _forget() -> None:
+    """What was cached under identity versions, which begin anew with each database."""
+    entitlements.forget()
+    sessions.forget()
 
 
 def _empty(transaction: Transaction) -> None:

@@ -20,10 +20,6 @@ import uvicorn
 from longshore.aws.ids import Ids
 from longshore.server import keys
 from longshore.server.assemble import Assembly
-from longshore.server.defaults import write_defaults
-from longshore.server.indoors import indoor_agents
-from longshore.services.ec2.machines.base import Machines
-from longshore.services.ec2.machines.memory import MemoryMachines
 from longshore.settings import Settings
 from longshore.store.engine import open_store
 from longshore.world import SystemClock, SystemEntropy
@@ -43,7 +39,7 @@ class _Quiet(uvicorn.Server):
         yield
 
 
-def serve(settings: Settings, *, with_defaults: bool) -> None:
+def serve(settings: Settings) -> None:
     """Runs until SIGTERM or SIGINT. Prints `ready http://HOST:PORT` when it answers."""
     import uvloop
 
@@ -51,23 +47,14 @@ def serve(settings: Settings, *, with_defaults: bool) -> None:
     settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
     settings.state.chmod(0o700)
     with _held(settings.state / "lock"):
-        uvloop.run(_serve(settings, settings.state, with_defaults=with_defaults))
+        uvloop.run(_serve(settings, settings.state))
 
 
-async def _serve(settings: Settings, state: Path, *, with_defaults: bool) -> None:
+async def _serve(settings: Settings, state: Path) -> None:
     door = _bind(settings.host, settings.port)
     port = door.getsockname()[1]
     settings = msgspec.structs.replace(settings, port=port)
     ids = Ids(SystemEntropy())
-    made: dict[str, Any] = {}
-
-    def make_machines(house: Any) -> Machines:
-        if settings.machines == "memory":
-            return MemoryMachines(house, indoor_agents(lambda: made["assembly"]))
-        from longshore.services.ec2.machines.local import LocalMachines
-
-        return LocalMachines(state, settings)
-
     store = open_store(state / "longshore.db")
     assembly = Assembly(
         settings=settings,
@@ -77,34 +64,23 @@ async def _serve(settings: Settings, state: Path, *, with_defaults: bool) -> Non
         sealer=keys.sealer(state),
         identity_documents=keys.identity_documents(state),
         root_keys=keys.root_keys(state, ids),
-        make_machines=make_machines,
     )
-    made["assembly"] = assembly
     end = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, end.set)
     await assembly.start()
-    doors = [door, *getattr(assembly.machines, "api_sockets", [])]
-    servers = [_server(assembly.gateway)]
-    serving = [asyncio.create_task(servers[0].serve(sockets=doors))]
-    metadata_sockets = getattr(assembly.machines, "metadata_sockets", [])
-    if metadata_sockets:
-        servers.append(_server(assembly.metadata_app()))
-        serving.append(asyncio.create_task(servers[1].serve(sockets=metadata_sockets)))
-    while not all(server.started for server in servers):
+    server = _server(assembly.gateway)
+    serving = asyncio.create_task(server.serve(sockets=[door]))
+    while not server.started:
         await asyncio.sleep(0.005)
-    if with_defaults:
-        await write_defaults(assembly, vcpus=assembly.machines.capacity()[0])
     assembly.is_ready = True
     shown = f"[{settings.host}]" if ":" in settings.host else settings.host
     print(f"ready http://{shown}:{port}", flush=True)
     await end.wait()
     assembly.is_ready = False
-    for server in servers:
-        server.should_exit = True
-    await asyncio.gather(*serving)
+    server.should_exit = True
+    await serving
     await assembly.stop()
-    await assembly.machines.close(stop_instances=True)
     store.close()
 
 

@@ -71,9 +71,7 @@ def step(instance: Instance, event: Event, now: datetime) -> Step:
 
 
 def _run(instance: Instance, event: Any, now: datetime) -> Step:
-    running = replace(
-        instance, state="running", reason_code=None, reason_message=None, running_at_ms=milliseconds(now)
-    )
+    running = replace(instance, state="running", reason_code=None, reason_message=None, running_at_ms=milliseconds(now))
     return running, [StateChanged("running")]
 
 

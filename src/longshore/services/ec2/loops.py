@@ -129,7 +129,9 @@ class InstancesLoop:
         try:
             await machines.launch(launch_order(instance, tags))
         except InsufficientCapacity as error:
-            message = f"Server.InsufficientInstanceCapacity: Insufficient capacity to satisfy instance request ({error})"
+            message = (
+                f"Server.InsufficientInstanceCapacity: Insufficient capacity to satisfy instance request ({error})"
+            )
             await _step(house, instance.instance_id, LaunchFailed("Server.InsufficientInstanceCapacity", message))
         except Exception as error:
             log.exception("launch failed", instance_id=instance.instance_id)

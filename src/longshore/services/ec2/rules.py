@@ -21,9 +21,7 @@ _HEX_ID = re.compile(r"[0-9a-f]{8}(?:[0-9a-f]{9})?")
 def check_dry_run(request: Request) -> None:
     """DryRunOperation: the caller may do it (that was asked before), and did not mean it."""
     if request.get("DryRun"):
-        raise AwsError(
-            "DryRunOperation", "Request would have succeeded, but DryRun flag is set.", status=412
-        )
+        raise AwsError("DryRunOperation", "Request would have succeeded, but DryRun flag is set.", status=412)
 
 
 def check_id(given: str, prefix: str, code: str) -> None:

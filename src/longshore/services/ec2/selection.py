@@ -23,7 +23,9 @@ _PAGE = 1000
 
 
 def select(
-    items: Sequence[T], filters: Sequence[Mapping[str, Any]] | None, values: Values[T],
+    items: Sequence[T],
+    filters: Sequence[Mapping[str, Any]] | None,
+    values: Values[T],
     tags: Callable[[T], Mapping[str, str]] | None = None,
 ) -> list[T]:
     """Those that pass every filter. InvalidParameterValue: a filter's name is unknown."""  # fmt: skip

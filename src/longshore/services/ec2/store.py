@@ -155,12 +155,8 @@ _ADD_RESOURCE = Statement(
         document=bindparam("document"),
     )
 )
-_RESOURCES = Statement(
-    select(resources.c.document).where(*_RESOURCE_KEY).order_by(resources.c.resource_id)
-)
-_DROP_RESOURCE = Statement(
-    delete(resources).where(*_RESOURCE_KEY, resources.c.resource_id == bindparam("resource_id"))
-)
+_RESOURCES = Statement(select(resources.c.document).where(*_RESOURCE_KEY).order_by(resources.c.resource_id))
+_DROP_RESOURCE = Statement(delete(resources).where(*_RESOURCE_KEY, resources.c.resource_id == bindparam("resource_id")))
 _SETTLED = Statement(
     select(settled.c.account).where(settled.c.account == bindparam("account"), settled.c.region == bindparam("region"))
 )
@@ -370,13 +366,9 @@ def tags_of(transaction: Transaction, account: str, region: str, resource_id: st
     return dict(transaction.all(_TAGS_OF, account=account, region=region, resource_id=resource_id))
 
 
-def put_tags(
-    transaction: Transaction, account: str, region: str, resource_id: str, given: Mapping[str, str]
-) -> None:
+def put_tags(transaction: Transaction, account: str, region: str, resource_id: str, given: Mapping[str, str]) -> None:
     for key, value in given.items():
-        transaction.run(
-            _PUT_TAG, account=account, region=region, resource_id=resource_id, tag_key=key, tag_value=value
-        )
+        transaction.run(_PUT_TAG, account=account, region=region, resource_id=resource_id, tag_key=key, tag_value=value)
 
 
 def drop_tags(

@@ -1,0 +1,171 @@
+"""What the operations of IAM ask.
+
+Source: service authorization reference, AWS Identity and Access Management.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from longshore.kit.access import Access, Question, pass_role, tag_context
+from longshore.kit.call import Call
+from longshore.kit.operation import Request
+from longshore.services.iam import store
+from longshore.services.iam.operations.service_linked_roles import SERVICES
+from longshore.services.iam.records import InstanceProfile, Role, User
+
+
+def role_arn(call: Call, name: str) -> str:
+    """With the role's path, where there is the role; a role that is not there counts as one at `/`."""
+    found = store.find(call.transaction, Role, call.account, name)
+    return found.arn if found is not None else call.arn(f"role/{name}", service="iam")
+
+
+def _role(call: Call, request: Request) -> list[str]:
+    return [role_arn(call, request["RoleName"])]
+
+
+def _user(call: Call, request: Request) -> list[str]:
+    name = request.get("UserName") or call.principal.user_name or ""
+    found = store.find(call.transaction, User, call.account, name)
+    return [found.arn if found is not None else call.arn(f"user/{name}")]
+
+
+def _profile(call: Call, request: Request) -> list[str]:
+    name = request["InstanceProfileName"]
+    found = store.find(call.transaction, InstanceProfile, call.account, name)
+    return [found.arn if found is not None else call.arn(f"instance-profile/{name}")]
+
+
+def _policy(call: Call, request: Request) -> list[str]:
+    return [request["PolicyArn"]]
+
+
+def _new(kind: str, member: str) -> Callable[[Call, Request], list[str]]:
+    def resources(call: Call, request: Request) -> list[str]:
+        return [call.arn(f"{kind}{request.get('Path') or '/'}{request[member]}")]
+
+    return resources
+
+
+def _under(kind: str) -> Callable[[Call, Request], list[str]]:
+    def resources(call: Call, request: Request) -> list[str]:
+        return [call.arn(f"{kind}{request.get('PathPrefix') or '/'}")]
+
+    return resources
+
+
+def _tags(call: Call, request: Request) -> dict[str, str | list[str]]:
+    context: dict[str, str | list[str]] = dict(tag_context({t["Key"]: t["Value"] for t in request.get("Tags") or ()}))
+    if request.get("PermissionsBoundary"):
+        context["iam:PermissionsBoundary"] = request["PermissionsBoundary"]
+    if request.get("TagKeys"):
+        context["aws:TagKeys"] = list(request["TagKeys"])
+    return context
+
+
+def _policy_arn(call: Call, request: Request) -> dict[str, str | list[str]]:
+    return {"iam:PolicyARN": request["PolicyArn"]}
+
+
+def _tagging(
+    action: str, resources: Callable[[Call, Request], list[str]]
+) -> Callable[[Call, Request], Iterable[Question]]:
+    """Tags at creation need the tagging action too."""
+
+    def further(call: Call, request: Request) -> Iterable[Question]:
+        if request.get("Tags"):
+            yield Question(action, resources(call, request)[0], _tags(call, request))
+
+    return further
+
+
+def _passes_to_ec2(call: Call, request: Request) -> Iterable[Question]:
+    yield pass_role(role_arn(call, request["RoleName"]), "ec2.amazonaws.com")
+
+
+def _linked_role(call: Call, request: Request) -> list[str]:
+    service = request["AWSServiceName"]
+    name = SERVICES[service].role_name if service in SERVICES else "*"
+    return [call.arn(f"role/aws-service-role/{service}/{name}")]
+
+
+def _created(kind: str, member: str, tag_action: str) -> Access:
+    resources = _new(kind, member)
+    return Access(resources=resources, context=_tags, further=_tagging(tag_action, resources))
+
+
+ROLE = Access(resources=_role)
+ROLE_TAGS = Access(resources=_role, context=_tags)
+ROLE_POLICY = Access(resources=_role, context=_policy_arn)
+USER = Access(resources=_user)
+USER_TAGS = Access(resources=_user, context=_tags)
+USER_POLICY = Access(resources=_user, context=_policy_arn)
+PROFILE = Access(resources=_profile)
+POLICY = Access(resources=_policy)
+
+ACCESS = {
+    "CreateRole": _created("role", "RoleName", "iam:TagRole"),
+    "GetRole": ROLE,
+    "ListRoles": Access(resources=_under("role")),
+    "UpdateRole": ROLE,
+    "UpdateAssumeRolePolicy": ROLE,
+    "DeleteRole": ROLE,
+    "TagRole": ROLE_TAGS,
+    "UntagRole": ROLE_TAGS,
+    "ListRoleTags": ROLE,
+    "PutRolePermissionsBoundary": ROLE_TAGS,
+    "DeleteRolePermissionsBoundary": ROLE,
+    "CreateInstanceProfile": _created("instance-profile", "InstanceProfileName", "iam:TagInstanceProfile"),
+    "GetInstanceProfile": PROFILE,
+    "ListInstanceProfiles": Access(resources=_under("instance-profile")),
+    "ListInstanceProfilesForRole": ROLE,
+    "AddRoleToInstanceProfile": Access(resources=_profile, further=_passes_to_ec2),
+    "RemoveRoleFromInstanceProfile": PROFILE,
+    "DeleteInstanceProfile": PROFILE,
+    "TagInstanceProfile": Access(resources=_profile, context=_tags),
+    "UntagInstanceProfile": Access(resources=_profile, context=_tags),
+    "ListInstanceProfileTags": PROFILE,
+    "CreateUser": _created("user", "UserName", "iam:TagUser"),
+    "GetUser": USER,
+    "ListUsers": Access(resources=_under("user")),
+    "DeleteUser": USER,
+    "TagUser": USER_TAGS,
+    "UntagUser": USER_TAGS,
+    "ListUserTags": USER,
+    "PutUserPermissionsBoundary": USER_TAGS,
+    "DeleteUserPermissionsBoundary": USER,
+    "CreateAccessKey": USER,
+    "ListAccessKeys": USER,
+    "UpdateAccessKey": USER,
+    "DeleteAccessKey": USER,
+    "CreatePolicy": _created("policy", "PolicyName", "iam:TagPolicy"),
+    "GetPolicy": POLICY,
+    "ListPolicies": Access(),
+    "DeletePolicy": POLICY,
+    "CreatePolicyVersion": POLICY,
+    "GetPolicyVersion": POLICY,
+    "ListPolicyVersions": POLICY,
+    "SetDefaultPolicyVersion": POLICY,
+    "DeletePolicyVersion": POLICY,
+    "ListEntitiesForPolicy": POLICY,
+    "AttachRolePolicy": ROLE_POLICY,
+    "DetachRolePolicy": ROLE_POLICY,
+    "ListAttachedRolePolicies": ROLE,
+    "AttachUserPolicy": USER_POLICY,
+    "DetachUserPolicy": USER_POLICY,
+    "ListAttachedUserPolicies": USER,
+    "PutRolePolicy": ROLE,
+    "GetRolePolicy": ROLE,
+    "ListRolePolicies": ROLE,
+    "DeleteRolePolicy": ROLE,
+    "PutUserPolicy": USER,
+    "GetUserPolicy": USER,
+    "ListUserPolicies": USER,
+    "DeleteUserPolicy": USER,
+    "CreateServiceLinkedRole": Access(
+        resources=_linked_role, context=lambda call, request: {"iam:AWSServiceName": request["AWSServiceName"]}
+    ),
+    "DeleteServiceLinkedRole": ROLE,
+    "GetServiceLinkedRoleDeletionStatus": Access(),
+}

@@ -1,0 +1,143 @@
+"""What a principal may do: its policies, compiled. The gateway's port `Entitlements`.
+
+Everything is cached under the account's identity version, which is read in the transaction that decides: a changed policy
+bites on the next request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from longshore.aws.principal import Principal
+from longshore.policy.document import Document, parse
+from longshore.policy.evaluate import Policies
+from longshore.services.iam import managed, store
+from longshore.services.iam.records import Policy, Role, User
+from longshore.store.engine import Transaction
+
+_NOTHING = Policies()
+_CACHED_MAX = 20_000
+_policies: dict[Any, Policies] = {}
+_trusts: dict[Any, Document | None] = {}
+_tags: dict[Any, Mapping[str, str]] = {}
+
+
+def policies_of(transaction: Transaction, principal: Principal) -> Policies:
+    """Identity-based policies, boundary and session policies. A session whose role is gone has nothing."""
+    version = store.version(transaction, principal.account)
+    key = (principal.account, version, principal.arn, principal.role_id, principal.session_policies)
+    found = _policies.get(key)
+    if found is None:
+        found = _kept(_policies, key, _policies_of(transaction, principal))
+    return found
+
+
+def _policies_of(transaction: Transaction, principal: Principal) -> Policies:
+    identity = _identity(transaction, principal)
+    if identity is None:
+        return _NOTHING
+    documents = [*identity.inline.values()]
+    documents += [text for arn in identity.attached if (text := _document(transaction, principal.account, arn))]
+    boundary = _document(transaction, principal.account, identity.boundary_arn) if identity.boundary_arn else None
+    return Policies(
+        identity=tuple(parse(text) for text in documents),
+        boundary=parse(boundary) if boundary else None,
+        session=tuple(parse(text) for text in principal.session_policies),
+    )
+
+
+def _identity(transaction: Transaction, principal: Principal) -> Role | User | None:
+    if principal.kind == "assumed-role" and principal.role_arn:
+        role = store.find(transaction, Role, principal.account, principal.role_arn.rsplit("/", 1)[1])
+        return role if role is not None and role.role_id == principal.role_id else None
+    if principal.user_name is not None:
+        user = store.find(transaction, User, principal.account, principal.user_name)
+        return user if user is not None and principal.user_id == user.user_id else None
+    return None
+
+
+def _document(transaction: Transaction, account: str, policy_arn: str) -> str | None:
+    policy = managed.find(policy_arn) or store.find(transaction, Policy, account, policy_arn.rsplit("/", 1)[-1])
+    return policy.default_document if policy is not None and policy.arn == policy_arn else None
+
+
+def trust_policy_of(transaction: Transaction, role_arn: str) -> Document | None:
+    """None: there is no such role."""
+    parts = role_arn.split(":", 5)
+    if len(parts) != 6 or not parts[5].startswith("role/"):
+        return None
+    account, name = parts[4], role_arn.rsplit("/", 1)[1]
+    key = (account, store.version(transaction, account), role_arn)
+    if key not in _trusts:
+        role = store.find(transaction, Role, account, name)
+        document = parse(trust_text(transaction, account, role)) if role and role.arn == role_arn else None
+        _kept(_trusts, key, document)
+    return _trusts[key]
+
+
+def trust_text(transaction: Transaction, account: str, role: Role) -> str:
+    """The trust policy as it holds now: a user or role that was deleted, or made anew, appears as its old unique id.
+
+    Source: IAM user guide, "IAM JSON policy elements: Principal".
+    """
+    stale = {}
+    for arn, unique_id in role.trusted_ids.items():
+        if unique_id_of(transaction, account, arn) != unique_id:
+            stale[arn] = unique_id
+    return _with_ids(role.trust, stale) if stale else role.trust
+
+
+def unique_id_of(transaction: Transaction, account: str, arn: str) -> str | None:
+    """The id of a user or role of this account by its ARN; None: there is none."""
+    kind, _, rest = arn.split(":", 5)[-1].partition("/")
+    name = rest.rsplit("/", 1)[-1]
+    if kind == "role":
+        role = store.find(transaction, Role, account, name)
+        return role.role_id if role is not None and role.arn == arn else None
+    user = store.find(transaction, User, account, name)
+    return user.user_id if user is not None and user.arn == arn else None
+
+
+def _with_ids(text: str, stale: Mapping[str, str]) -> str:
+    document = msgspec.json.decode(text)
+    statements = document["Statement"] if isinstance(document["Statement"], list) else [document["Statement"]]
+    for statement in statements:
+        principal = statement.get("Principal")
+        if isinstance(principal, dict) and "AWS" in principal:
+            named = principal["AWS"]
+            if isinstance(named, list):
+                principal["AWS"] = [stale.get(each, each) for each in named]
+            else:
+                principal["AWS"] = stale.get(named, named)
+    return msgspec.json.encode(document).decode()
+
+
+def principal_tags(transaction: Transaction, principal: Principal) -> Mapping[str, str]:
+    """aws:PrincipalTag: the user's or the role's, overridden by the session's."""
+    if principal.kind not in ("user", "assumed-role"):
+        return dict(principal.session_tags)
+    key = (principal.account, store.version(transaction, principal.account), principal.arn, principal.session_tags)
+    found = _tags.get(key)
+    if found is None:
+        identity = _identity(transaction, principal)
+        found = _kept(_tags, key, {**(identity.tags if identity else {}), **dict(principal.session_tags)})
+    return found
+
+
+def _kept(cache: dict[Any, Any], key: Any, value: Any) -> Any:
+    if len(cache) >= _CACHED_MAX:
+        cache.clear()
+    cache[key] = value
+    return value
+
+
+def forget() -> None:
+    """Drops all that was compiled; for an account that begins anew with its versions."""
+    from longshore.services.iam import identities
+
+    for cache in (_policies, _trusts, _tags):
+        cache.clear()
+    identities.forget()

@@ -1,0 +1,173 @@
+"""Roles: who may be assumed, by whom, and what they may do."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from longshore.aws.errors import AwsError
+from longshore.kit.call import Call
+from longshore.kit.operation import Request, Response, operation
+from longshore.services.iam import entitlements, rules, shown, store
+from longshore.services.iam.records import InstanceProfile, Role
+
+
+def existing(call: Call, name: str) -> Role:
+    """NoSuchEntity: there is no such role."""
+    role = store.find(call.transaction, Role, call.account, name)
+    if role is None:
+        raise rules.no_role(name)
+    return role
+
+
+def changeable(call: Call, name: str) -> Role:
+    """UnmodifiableEntity: the role is a service's own."""
+    role = existing(call, name)
+    if role.service is not None:
+        raise AwsError(
+            "UnmodifiableEntity",
+            f"Cannot perform the operation on the protected role '{role.name}' - this role is only modifiable by AWS",
+        )
+    return role
+
+
+def save(call: Call, role: Role) -> None:
+    store.save(call.transaction, call.account, role)
+    changed(call, role)
+
+
+def changed(call: Call, role: Role) -> None:
+    call.emit("IAM Role Changed", role.arn, {"roleName": role.name})
+
+
+def trusted_ids(call: Call, trust: str) -> dict[str, str]:
+    """ARN of each user or role of this account that the trust policy names -> its unique id.
+
+    MalformedPolicyDocument: one of them does not exist.
+    """
+    found = {}
+    for arn in rules.aws_principals(trust):
+        if arn.split(":")[4] != call.account:
+            continue
+        unique_id = entitlements.unique_id_of(call.transaction, call.account, arn)
+        if unique_id is None:
+            raise AwsError("MalformedPolicyDocument", f'Invalid principal in policy: "AWS":"{arn}"')
+        found[arn] = unique_id
+    return found
+
+
+def trust_of(call: Call, role: Role) -> str:
+    return entitlements.trust_text(call.transaction, call.account, role)
+
+
+@operation
+def create_role(call: Call, request: Request) -> Response:
+    name, path = request["RoleName"], rules.path_of(request)
+    trust = request["AssumeRolePolicyDocument"]
+    rules.check_trust(trust)
+    if store.find(call.transaction, Role, call.account, name) is not None:
+        raise rules.exists(f"Role with name {name} already exists.")
+    boundary = request.get("PermissionsBoundary")
+    if boundary:
+        rules.check_policy_arn(boundary)
+    role = Role(
+        name=name,
+        path=path,
+        role_id=call.ids.unique_id("AROA"),
+        arn=call.arn(f"role{path}{name}"),
+        created_at=call.now,
+        trust=trust,
+        trusted_ids=trusted_ids(call, trust),
+        description=request.get("Description"),
+        max_session_seconds=request.get("MaxSessionDuration"),
+        boundary_arn=boundary,
+        tags=rules.tags_of(request),
+    )
+    store.add(call.transaction, call.account, role)
+    changed(call, role)
+    # Recorded from AWS: the answer has neither MaxSessionDuration nor RoleLastUsed.
+    return {"Role": shown.role(role, trust, session=False)}
+
+
+@operation
+def get_role(call: Call, request: Request) -> Response:
+    role = existing(call, request["RoleName"])
+    return {"Role": shown.role(role, trust_of(call, role), last_used=True)}
+
+
+@operation
+def list_roles(call: Call, request: Request) -> Response:
+    prefix = request.get("PathPrefix") or "/"
+    roles = [
+        shown.role(role, trust_of(call, role), whole=False)
+        for role in store.listed(call.transaction, Role, call.account)
+        if role.path.startswith(prefix)
+    ]
+    return shown.page(request, "Roles", roles)
+
+
+@operation
+def update_role(call: Call, request: Request) -> Response:
+    role = changeable(call, request["RoleName"])
+    if request.get("Description") is not None:
+        role = replace(role, description=request["Description"])
+    if request.get("MaxSessionDuration") is not None:
+        role = replace(role, max_session_seconds=request["MaxSessionDuration"])
+    save(call, role)
+    return {}
+
+
+@operation
+def update_assume_role_policy(call: Call, request: Request) -> Response:
+    role = changeable(call, request["RoleName"])
+    trust = request["PolicyDocument"]
+    rules.check_trust(trust)
+    save(call, replace(role, trust=trust, trusted_ids=trusted_ids(call, trust)))
+    return {}
+
+
+@operation
+def delete_role(call: Call, request: Request) -> Response:
+    role = changeable(call, request["RoleName"])
+    profiles = store.listed(call.transaction, InstanceProfile, call.account)
+    if any(profile.role_name == role.name for profile in profiles):
+        raise rules.conflict("Cannot delete entity, must remove roles from instance profile first.")
+    if role.attached:
+        raise rules.conflict("Cannot delete entity, must detach all policies first.")
+    if role.inline:
+        raise rules.conflict("Cannot delete entity, must delete policies first.")
+    store.drop(call.transaction, call.account, role)
+    changed(call, role)
+    return {}
+
+
+@operation
+def tag_role(call: Call, request: Request) -> Response:
+    role = changeable(call, request["RoleName"])
+    save(call, replace(role, tags=rules.tags_of(request, role.tags)))
+    return {}
+
+
+@operation
+def untag_role(call: Call, request: Request) -> Response:
+    role = changeable(call, request["RoleName"])
+    save(call, replace(role, tags=rules.without_tags(role.tags, request["TagKeys"])))
+    return {}
+
+
+@operation
+def list_role_tags(call: Call, request: Request) -> Response:
+    return shown.page(request, "Tags", shown.tag_list(existing(call, request["RoleName"]).tags) or [])
+
+
+@operation
+def put_role_permissions_boundary(call: Call, request: Request) -> Response:
+    rules.check_policy_arn(request["PermissionsBoundary"])
+    role = changeable(call, request["RoleName"])
+    save(call, replace(role, boundary_arn=request["PermissionsBoundary"]))
+    return {}
+
+
+@operation
+def delete_role_permissions_boundary(call: Call, request: Request) -> Response:
+    save(call, replace(changeable(call, request["RoleName"]), boundary_arn=None))
+    return {}

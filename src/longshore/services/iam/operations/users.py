@@ -1,0 +1,175 @@
+"""Users and their access keys."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from longshore.aws.errors import AwsError
+from longshore.kit.call import Call
+from longshore.kit.operation import Request, Response, operation
+from longshore.services.iam import rules, shown, store
+from longshore.services.iam.identities import PURPOSE
+from longshore.services.iam.records import AccessKey, User
+
+
+def existing(call: Call, name: str) -> User:
+    """NoSuchEntity: there is no such user."""
+    user = store.find(call.transaction, User, call.account, name)
+    if user is None:
+        raise rules.no_user(name)
+    return user
+
+
+def named(call: Call, request: Request) -> User:
+    """The user of the request, or the caller itself where it names none."""
+    name = request.get("UserName") or call.principal.user_name
+    if name is None:
+        raise AwsError("ValidationError", "Must specify userName when calling with non-User credentials")
+    return existing(call, name)
+
+
+@operation
+def create_user(call: Call, request: Request) -> Response:
+    name, path = request["UserName"], rules.path_of(request)
+    if store.find(call.transaction, User, call.account, name) is not None:
+        raise rules.exists(f"User with name {name} already exists.")
+    boundary = request.get("PermissionsBoundary")
+    if boundary:
+        rules.check_policy_arn(boundary)
+    user = User(
+        name=name,
+        path=path,
+        user_id=call.ids.unique_id("AIDA"),
+        arn=call.arn(f"user{path}{name}"),
+        created_at=call.now,
+        boundary_arn=boundary,
+        tags=rules.tags_of(request),
+    )
+    store.add(call.transaction, call.account, user)
+    return {"User": shown.user(user)}
+
+
+@operation
+def get_user(call: Call, request: Request) -> Response:
+    return {"User": shown.user(named(call, request))}
+
+
+@operation
+def list_users(call: Call, request: Request) -> Response:
+    prefix = request.get("PathPrefix") or "/"
+    users = [
+        shown.user(user, whole=False)
+        for user in store.listed(call.transaction, User, call.account)
+        if user.path.startswith(prefix)
+    ]
+    return shown.page(request, "Users", users)
+
+
+@operation
+def delete_user(call: Call, request: Request) -> Response:
+    user = existing(call, request["UserName"])
+    if store.keys_of(call.transaction, call.account, user.name):
+        raise rules.conflict("Cannot delete entity, must delete access keys first.")
+    if user.attached:
+        raise rules.conflict("Cannot delete entity, must detach all policies first.")
+    if user.inline:
+        raise rules.conflict("Cannot delete entity, must delete policies first.")
+    store.drop(call.transaction, call.account, user)
+    return {}
+
+
+@operation
+def tag_user(call: Call, request: Request) -> Response:
+    user = existing(call, request["UserName"])
+    store.save(call.transaction, call.account, replace(user, tags=rules.tags_of(request, user.tags)))
+    return {}
+
+
+@operation
+def untag_user(call: Call, request: Request) -> Response:
+    user = existing(call, request["UserName"])
+    tags = rules.without_tags(user.tags, request["TagKeys"])
+    store.save(call.transaction, call.account, replace(user, tags=tags))
+    return {}
+
+
+@operation
+def list_user_tags(call: Call, request: Request) -> Response:
+    return shown.page(request, "Tags", shown.tag_list(existing(call, request["UserName"]).tags) or [])
+
+
+@operation
+def put_user_permissions_boundary(call: Call, request: Request) -> Response:
+    rules.check_policy_arn(request["PermissionsBoundary"])
+    user = existing(call, request["UserName"])
+    store.save(call.transaction, call.account, replace(user, boundary_arn=request["PermissionsBoundary"]))
+    return {}
+
+
+@operation
+def delete_user_permissions_boundary(call: Call, request: Request) -> Response:
+    user = existing(call, request["UserName"])
+    store.save(call.transaction, call.account, replace(user, boundary_arn=None))
+    return {}
+
+
+@operation
+def create_access_key(call: Call, request: Request) -> Response:
+    """The only answer that ever shows the secret."""
+    user = named(call, request)
+    if len(store.keys_of(call.transaction, call.account, user.name)) >= rules.ACCESS_KEYS_MAX:
+        raise rules.over(f"AccessKeysPerUser: {rules.ACCESS_KEYS_MAX}")
+    secret = call.ids.secret()
+    key = AccessKey(
+        access_key_id=call.ids.unique_id("AKIA"),
+        user_name=user.name,
+        sealed_secret=call.house.sealer.seal(secret.encode(), PURPOSE),
+        is_active=True,
+        created_at=call.now,
+    )
+    store.add_key(call.transaction, call.account, key)
+    return {
+        "AccessKey": {
+            "UserName": user.name,
+            "AccessKeyId": key.access_key_id,
+            "Status": "Active",
+            "SecretAccessKey": secret,
+            "CreateDate": shown.second(key.created_at),
+        }
+    }
+
+
+@operation
+def list_access_keys(call: Call, request: Request) -> Response:
+    user = named(call, request)
+    keys = [
+        {
+            "UserName": user.name,
+            "AccessKeyId": key.access_key_id,
+            "Status": "Active" if key.is_active else "Inactive",
+            "CreateDate": shown.second(key.created_at),
+        }
+        for key in store.keys_of(call.transaction, call.account, user.name)
+    ]
+    return shown.page(request, "AccessKeyMetadata", keys)
+
+
+def _own_key(call: Call, request: Request) -> AccessKey:
+    user = named(call, request)
+    for key in store.keys_of(call.transaction, call.account, user.name):
+        if key.access_key_id == request["AccessKeyId"]:
+            return key
+    raise rules.missing(f"The Access Key with id {request['AccessKeyId']} cannot be found.")
+
+
+@operation
+def update_access_key(call: Call, request: Request) -> Response:
+    key = _own_key(call, request)
+    store.save_key(call.transaction, call.account, replace(key, is_active=request["Status"] == "Active"))
+    return {}
+
+
+@operation
+def delete_access_key(call: Call, request: Request) -> Response:
+    store.drop_key(call.transaction, call.account, _own_key(call, request))
+    return {}

@@ -1,0 +1,126 @@
+"""Checks that the model states only in prose, and the room's errors.
+
+Sources: IAM API reference; IAM user guide, "IAM and AWS STS quotas".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from longshore.aws.errors import AwsError
+from longshore.policy import validate
+
+_PATH = re.compile(r"/|/[\x21-\x7e]+/")
+_ARN = re.compile(r"arn:[^:]+:[^:]+:[^:]*:[^:]*:.+")
+
+ROLE_TRUST_MAX = 2048  # characters, white space left out
+MANAGED_MAX = 6144
+INLINE_SUM_MAX = {"role": 10_240, "user": 2048}
+ATTACHED_MAX = {"role": 20, "user": 10}
+ACCESS_KEYS_MAX = 2
+VERSIONS_MAX = 5
+TAGS_MAX = 50
+
+
+def missing(what: str) -> AwsError:
+    return AwsError("NoSuchEntity", what, status=404)
+
+
+def no_role(name: str) -> AwsError:
+    return missing(f"The role with name {name} cannot be found.")
+
+
+def no_user(name: str) -> AwsError:
+    return missing(f"The user with name {name} cannot be found.")
+
+
+def no_profile(name: str) -> AwsError:
+    return missing(f"Instance Profile {name} cannot be found.")
+
+
+def exists(what: str) -> AwsError:
+    return AwsError("EntityAlreadyExists", what, status=409)
+
+
+def conflict(what: str) -> AwsError:
+    return AwsError("DeleteConflict", what, status=409)
+
+
+def over(quota: str) -> AwsError:
+    return AwsError("LimitExceeded", f"Cannot exceed quota for {quota}", status=409)
+
+
+def path_of(request: Mapping[str, Any]) -> str:
+    """The path that was asked for, `/` by default. ValidationError, InvalidInput: it is none, or a reserved one."""
+    path: str = request.get("Path") or "/"
+    if not _PATH.fullmatch(path):
+        raise AwsError(
+            "ValidationError",
+            "The specified value for path is invalid. It must begin and end with / and contain only alphanumeric "
+            "characters and/or / characters.",
+        )
+    if path.startswith("/aws-service-role/"):
+        raise AwsError(
+            "InvalidInput", "Paths beginning with '/aws-service-role' are reserved for AWS Service Linked Roles"
+        )
+    return path
+
+
+def check_trust(text: str) -> None:
+    validate.check_trust(text)
+    if validate.size(text) > ROLE_TRUST_MAX:
+        raise over(f"ACLSizePerRole: {ROLE_TRUST_MAX}")
+
+
+def check_managed(text: str) -> None:
+    validate.check_identity(text, managed=True)
+    if validate.size(text) > MANAGED_MAX:
+        raise over(f"PolicySize: {MANAGED_MAX}")
+
+
+def check_inline(kind: str, name: str, inline: Mapping[str, str], new: str) -> None:
+    """`inline` with the new one in it; the limit is for all of them together."""
+    validate.check_identity(new, managed=False)
+    limit = INLINE_SUM_MAX[kind]
+    if sum(validate.size(each) for each in inline.values()) > limit:
+        raise AwsError("LimitExceeded", f"Maximum policy size of {limit} bytes exceeded for {kind} {name}", status=409)
+
+
+def check_policy_arn(text: str) -> None:
+    if not _ARN.fullmatch(text):
+        raise AwsError("ValidationError", "Invalid ARN:  Could not be parsed!")
+
+
+def tags_of(request: Mapping[str, Any], kept: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The tags after the request's were put on. Keys differ by more than case."""
+    given = request.get("Tags") or []
+    folded = [tag["Key"].lower() for tag in given]
+    if len(set(folded)) != len(folded):
+        raise AwsError("InvalidInput", "Duplicate tag keys found. Please note that Tag keys are case insensitive.")
+    tags = {key: value for key, value in (kept or {}).items() if key.lower() not in folded}
+    tags.update({tag["Key"]: tag["Value"] for tag in given})
+    if len(tags) > TAGS_MAX:
+        raise over(f"TagsPerResource: {TAGS_MAX}")
+    return tags
+
+
+def without_tags(tags: Mapping[str, str], keys: Iterable[str]) -> dict[str, str]:
+    dropped = {key.lower() for key in keys}
+    return {key: value for key, value in tags.items() if key.lower() not in dropped}
+
+
+def aws_principals(trust: str) -> list[str]:
+    """The ARNs of users and roles that a trust policy names."""
+    document = msgspec.json.decode(trust)
+    statements = document["Statement"] if isinstance(document["Statement"], list) else [document["Statement"]]
+    found: list[str] = []
+    for statement in statements:
+        principal = statement.get("Principal")
+        if isinstance(principal, dict):
+            named = principal.get("AWS") or []
+            found += [named] if isinstance(named, str) else named
+    return [each for each in found if ":iam::" in each and (":user/" in each or ":role/" in each)]

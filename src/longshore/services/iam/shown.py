@@ -1,0 +1,129 @@
+"""IAM's things as its answers show them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from longshore.aws.errors import AwsError
+from longshore.services.iam.records import InstanceProfile, Policy, PolicyVersion, Role, User
+
+T = TypeVar("T")
+_PAGE = 100
+
+
+def encoded(document: str) -> str:
+    """Documents come back URL-encoded (RFC 3986)."""
+    return quote(document, safe="")
+
+
+def tag_list(tags: Mapping[str, str]) -> list[dict[str, str]] | None:
+    """None where there are none: the member is then left out."""
+    return [{"Key": key, "Value": value} for key, value in tags.items()] or None
+
+
+def second(moment: datetime) -> datetime:
+    return moment.replace(microsecond=0)
+
+
+def role(
+    found: Role, trust: str, *, whole: bool = True, session: bool = True, last_used: bool = False
+) -> dict[str, Any]:
+    """`session`: with MaxSessionDuration, which CreateRole leaves out. `whole`: with tags and boundary."""
+    answer: dict[str, Any] = {
+        "Path": found.path,
+        "RoleName": found.name,
+        "RoleId": found.role_id,
+        "Arn": found.arn,
+        "CreateDate": second(found.created_at),
+        "AssumeRolePolicyDocument": encoded(trust),
+        "Description": found.description,
+    }
+    if session:
+        answer["MaxSessionDuration"] = found.max_session_seconds or 3600
+    if whole:
+        answer["PermissionsBoundary"] = boundary(found.boundary_arn)
+        answer["Tags"] = tag_list(found.tags)
+    if last_used:
+        answer["RoleLastUsed"] = {}
+    return answer
+
+
+def boundary(arn: str | None) -> dict[str, str] | None:
+    return {"PermissionsBoundaryType": "Policy", "PermissionsBoundaryArn": arn} if arn else None
+
+
+def user(found: User, *, whole: bool = True) -> dict[str, Any]:
+    answer: dict[str, Any] = {
+        "Path": found.path,
+        "UserName": found.name,
+        "UserId": found.user_id,
+        "Arn": found.arn,
+        "CreateDate": second(found.created_at),
+    }
+    if whole:
+        answer["PermissionsBoundary"] = boundary(found.boundary_arn)
+        answer["Tags"] = tag_list(found.tags)
+    return answer
+
+
+def profile(found: InstanceProfile, roles: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "Path": found.path,
+        "InstanceProfileName": found.name,
+        "InstanceProfileId": found.profile_id,
+        "Arn": found.arn,
+        "CreateDate": second(found.created_at),
+        "Roles": list(roles),
+        "Tags": tag_list(found.tags),
+    }
+
+
+def policy(found: Policy, attached: int, *, whole: bool = True) -> dict[str, Any]:
+    answer: dict[str, Any] = {
+        "PolicyName": found.name,
+        "PolicyId": found.policy_id,
+        "Arn": found.arn,
+        "Path": found.path,
+        "DefaultVersionId": f"v{found.default_number}",
+        "AttachmentCount": attached,
+        "PermissionsBoundaryUsageCount": 0,
+        "IsAttachable": True,
+        "CreateDate": second(found.created_at),
+        "UpdateDate": second(found.updated_at),
+    }
+    if whole:
+        answer["Description"] = found.description
+        answer["Tags"] = tag_list(found.tags)
+    return answer
+
+
+def policy_version(found: PolicyVersion, default_number: int, *, document: bool = False) -> dict[str, Any]:
+    answer: dict[str, Any] = {
+        "VersionId": f"v{found.number}",
+        "IsDefaultVersion": found.number == default_number,
+        "CreateDate": second(found.created_at),
+    }
+    if document:
+        answer["Document"] = encoded(found.document)
+    return answer
+
+
+def page(request: Mapping[str, Any], member: str, items: Sequence[T]) -> dict[str, Any]:
+    """One page of a list; the marker names the place where the next begins.
+
+    Source: IAM API reference, MaxItems: 100 by default. No Marker on the last page.
+    """
+    marker = request.get("Marker")
+    start = 0
+    if marker:
+        if not marker.isdigit() or int(marker) > len(items):
+            raise AwsError("ValidationError", "Invalid Marker.")
+        start = int(marker)
+    limit = request.get("MaxItems") or _PAGE
+    answer: dict[str, Any] = {member: list(items[start : start + limit]), "IsTruncated": start + limit < len(items)}
+    if answer["IsTruncated"]:
+        answer["Marker"] = str(start + limit)
+    return answer

@@ -1,0 +1,191 @@
+"""Tables and queries of IAM. Names are unique whatever their case: a row's key is the folded name."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import msgspec
+from sqlalchemy import Column, Integer, LargeBinary, String, Table, bindparam, delete, insert, select, update
+
+from longshore.services.iam.records import AccessKey, InstanceProfile, Policy, Role, User
+from longshore.store.engine import Transaction
+from longshore.store.statement import METADATA, Statement
+
+Entity = TypeVar("Entity", Role, User, InstanceProfile, Policy)
+
+
+def _entities(name: str) -> Table:
+    return Table(
+        name,
+        METADATA,
+        Column("account", String, primary_key=True),
+        Column("folded", String, primary_key=True),
+        Column("version", Integer, nullable=False),
+        Column("document", LargeBinary, nullable=False),
+        sqlite_with_rowid=False,
+    )
+
+
+class _Kind:
+    """The statements of one table."""
+
+    def __init__(self, table: Table, record: Any) -> None:
+        here = (table.c.account == bindparam("b_account"), table.c.folded == bindparam("b_folded"))
+        self.find = Statement(select(table.c.document).where(*here))
+        self.list = Statement(
+            select(table.c.folded, table.c.document)
+            .where(table.c.account == bindparam("b_account"), table.c.folded > bindparam("b_after"))
+            .order_by(table.c.folded)
+        )
+        self.add = Statement(
+            insert(table).values(
+                account=bindparam("b_account"),
+                folded=bindparam("b_folded"),
+                version=1,
+                document=bindparam("b_document"),
+            )
+        )
+        self.save = Statement(
+            update(table).where(*here).values(version=table.c.version + 1, document=bindparam("b_document"))
+        )
+        self.drop = Statement(delete(table).where(*here))
+        self.decoder = msgspec.json.Decoder(record)
+
+
+_KINDS: dict[type, _Kind] = {
+    Role: _Kind(_entities("iam_roles"), Role),
+    User: _Kind(_entities("iam_users"), User),
+    InstanceProfile: _Kind(_entities("iam_instance_profiles"), InstanceProfile),
+    Policy: _Kind(_entities("iam_policies"), Policy),
+}
+
+access_keys = Table(
+    "iam_access_keys",
+    METADATA,
+    Column("access_key_id", String, primary_key=True),
+    Column("account", String, nullable=False),
+    Column("user_folded", String, nullable=False, index=True),
+    Column("document", LargeBinary, nullable=False),
+)
+versions = Table(
+    "iam_versions",
+    METADATA,
+    Column("account", String, primary_key=True),
+    Column("version", Integer, nullable=False),
+)
+
+_KEY = Statement(
+    select(access_keys.c.account, access_keys.c.document).where(
+        access_keys.c.access_key_id == bindparam("access_key_id")
+    )
+)
+_KEYS_OF = Statement(
+    select(access_keys.c.document)
+    .where(access_keys.c.account == bindparam("account"), access_keys.c.user_folded == bindparam("user_folded"))
+    .order_by(access_keys.c.access_key_id)
+)
+_ADD_KEY = Statement(
+    insert(access_keys).values(
+        access_key_id=bindparam("access_key_id"),
+        account=bindparam("account"),
+        user_folded=bindparam("user_folded"),
+        document=bindparam("document"),
+    )
+)
+_SAVE_KEY = Statement(
+    update(access_keys)
+    .where(access_keys.c.access_key_id == bindparam("b_access_key_id"))
+    .values(document=bindparam("b_document"))
+)
+_DROP_KEY = Statement(delete(access_keys).where(access_keys.c.access_key_id == bindparam("access_key_id")))
+_VERSION = Statement(select(versions.c.version).where(versions.c.account == bindparam("account")))
+_BUMP = Statement(
+    update(versions).where(versions.c.account == bindparam("b_account")).values(version=versions.c.version + 1)
+)
+_FIRST_VERSION = Statement(insert(versions).values(account=bindparam("account"), version=1))
+
+_KEY_DECODER = msgspec.json.Decoder(AccessKey)
+
+
+def find(transaction: Transaction, kind: type[Entity], account: str, name: str) -> Entity | None:
+    statements = _KINDS[kind]
+    row = transaction.one(statements.find, b_account=account, b_folded=name.lower())
+    if row is None:
+        return None
+    found: Entity = statements.decoder.decode(row[0])
+    return found
+
+
+def listed(transaction: Transaction, kind: type[Entity], account: str) -> list[Entity]:
+    """All of a kind, by name."""
+    statements = _KINDS[kind]
+    rows = transaction.all(statements.list, b_account=account, b_after="")
+    return [statements.decoder.decode(document) for _, document in rows]
+
+
+def add(transaction: Transaction, account: str, entity: Role | User | InstanceProfile | Policy) -> None:
+    transaction.run(
+        _KINDS[type(entity)].add,
+        b_account=account,
+        b_folded=entity.name.lower(),
+        b_document=msgspec.json.encode(entity),
+    )
+    touch(transaction, account)
+
+
+def save(transaction: Transaction, account: str, entity: Role | User | InstanceProfile | Policy) -> None:
+    transaction.run(
+        _KINDS[type(entity)].save,
+        b_account=account,
+        b_folded=entity.name.lower(),
+        b_document=msgspec.json.encode(entity),
+    )
+    touch(transaction, account)
+
+
+def drop(transaction: Transaction, account: str, entity: Role | User | InstanceProfile | Policy) -> None:
+    transaction.run(_KINDS[type(entity)].drop, b_account=account, b_folded=entity.name.lower())
+    touch(transaction, account)
+
+
+def find_key(transaction: Transaction, access_key_id: str) -> tuple[str, AccessKey] | None:
+    """(account, the key)."""
+    row = transaction.one(_KEY, access_key_id=access_key_id)
+    return (row[0], _KEY_DECODER.decode(row[1])) if row else None
+
+
+def keys_of(transaction: Transaction, account: str, user_name: str) -> list[AccessKey]:
+    rows = transaction.all(_KEYS_OF, account=account, user_folded=user_name.lower())
+    return [_KEY_DECODER.decode(document) for (document,) in rows]
+
+
+def add_key(transaction: Transaction, account: str, key: AccessKey) -> None:
+    transaction.run(
+        _ADD_KEY,
+        access_key_id=key.access_key_id,
+        account=account,
+        user_folded=key.user_name.lower(),
+        document=msgspec.json.encode(key),
+    )
+    touch(transaction, account)
+
+
+def save_key(transaction: Transaction, account: str, key: AccessKey) -> None:
+    transaction.run(_SAVE_KEY, b_access_key_id=key.access_key_id, b_document=msgspec.json.encode(key))
+    touch(transaction, account)
+
+
+def drop_key(transaction: Transaction, account: str, key: AccessKey) -> None:
+    transaction.run(_DROP_KEY, access_key_id=key.access_key_id)
+    touch(transaction, account)
+
+
+def version(transaction: Transaction, account: str) -> int:
+    """Of all that authorization reads; 0 before the first change. What is cached is cached under it."""
+    row = transaction.one(_VERSION, account=account)
+    return int(row[0]) if row else 0
+
+
+def touch(transaction: Transaction, account: str) -> None:
+    if not transaction.run(_BUMP, b_account=account):
+        transaction.run(_FIRST_VERSION, account=account)
