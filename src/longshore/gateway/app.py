@@ -269,8 +269,8 @@ class _WebsocketSession:
             if message["type"] == "websocket.disconnect":
                 self._open = False
             elif message["type"] == "websocket.receive":
-                text = message.get("text")
-                return text if text is not None else message["bytes"].decode("utf-8", "replace")
+                text: str | None = message.get("text")
+                return text if text is not None else str(message["bytes"], "utf-8", "replace")
         return None
 
     async def close(self, code: int = 1000) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from msgspec import Struct
 
@@ -47,7 +47,11 @@ class Extension(Struct, frozen=True):
     writes: bool
 
 
-def operation(handler: _F | None = None, *, writes: bool | None = None) -> Any:
+@overload
+def operation(handler: _F) -> _F: ...
+@overload
+def operation(*, writes: bool) -> Callable[[_F], _F]: ...
+def operation(handler: _F | None = None, *, writes: bool | None = None) -> _F | Callable[[_F], _F]:
     """Marks a handler as the AWS operation of the same name.
 
     `writes` None: told by the name (`describe_`, `list_`, `get_` ... only read).

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from longshore.services.batch.scheduling.snapshot import Head, InstanceView
 
@@ -35,7 +35,10 @@ def take(head: Head, room: Room) -> None:
     room.memory_left -= head.memory_mib
 
 
-def best[R: Room](head: Head, rooms: Iterable[R]) -> R | None:
+R = TypeVar("R", bound="Room")
+
+
+def best(head: Head, rooms: Iterable[R]) -> R | None:
     """The room where least is left over, by memory, then CPU; the first of equals. None: it fits nowhere.
 
     AWS does not say how it packs; filling the fullest leaves whole instances to be given back.
