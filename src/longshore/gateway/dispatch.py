@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from longshore.aws import model as models
-from longshore.aws import shapes
 from longshore.aws.errors import AwsError
 from longshore.aws.principal import Principal
+from longshore.aws.shapes import check
 from longshore.gateway.authorize import Authorizer
 from longshore.gateway.ports import Trail, TrailEntry
 from longshore.kit.call import Call
@@ -44,9 +44,9 @@ class Dispatcher:
         try:
             resource = self._authorizer.authorize(call, row, request)
         except _FORMLESS:
-            shapes.check(form, request)
+            check(form, request)
             raise
-        shapes.check(form, request)
+        check(form, request)
         call.resource = resource
         return operation.handler(call, request)
 

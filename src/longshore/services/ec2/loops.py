@@ -6,6 +6,7 @@ import asyncio
 import base64
 from collections import deque
 from datetime import datetime, timedelta
+from functools import partial
 
 import structlog
 
@@ -26,6 +27,7 @@ from longshore.services.ec2.lifecycle import (
 )
 from longshore.services.ec2.machines.base import InsufficientCapacity, LaunchOrder, Machines, MachineState
 from longshore.services.ec2.records import Instance
+from longshore.store.engine import Transaction
 
 log = structlog.get_logger("longshore.ec2")
 
@@ -96,7 +98,7 @@ class InstancesLoop:
         wanted: dict[str, Instance] = {
             instance.instance_id: instance
             for state in ("pending", "running", "shutting-down")
-            for instance in house.store.read(lambda transaction, state=state: store.in_state(transaction, state))
+            for instance in house.store.read(partial(store.in_state, state=state))
         }
         for instance_id in sorted(there - wanted.keys()):
             log.warning("machine without an instance", instance_id=instance_id)
@@ -171,7 +173,7 @@ class InstancesLoop:
         if oldest is not None and from_milliseconds(oldest) + _KEPT <= now:
             before = milliseconds(now - _KEPT)
 
-            def forget(transaction: store.Transaction) -> None:
+            def forget(transaction: Transaction) -> None:
                 store.forget_ended(transaction, before)
                 store.forget_tokens(transaction, milliseconds(now - _TOKENS_KEPT))
 

@@ -104,3 +104,13 @@ def free_addresses(cidr: str, taken: set[str]) -> int:
     network = ipaddress.ip_network(cidr)
     used = sum(1 for address in taken if ipaddress.ip_address(address) in network)
     return network.num_addresses - _RESERVED - 1 - used
+
+
+def holds(cidr: str, address: str) -> bool:
+    """Whether the range has that address for instances."""
+    network = ipaddress.ip_network(cidr)
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return found in network and network[_RESERVED] <= found < network[-1]

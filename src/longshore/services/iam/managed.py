@@ -1,6 +1,6 @@
 """The managed policies that AWS itself keeps: data, read when first asked for.
 
-`managed_policies/*.json` hold name, path, version, dates and document of each; docs/coverage.md lists them.
+`managed_policies/*.json` hold ARN, version, dates and document of each.
 """
 
 from __future__ import annotations
@@ -20,11 +20,10 @@ _PREFIX = "arn:aws:iam::aws:policy"
 
 
 class _File(msgspec.Struct, frozen=True):
-    name: str
-    path: str
+    arn: str
     version: str  # "v10"
-    created_at: datetime
-    updated_at: datetime
+    created: datetime
+    updated: datetime
     document: dict[str, Any]
 
 
@@ -53,16 +52,17 @@ def listed() -> tuple[Policy, ...]:
 
 
 def _policy(file: _File) -> Policy:
+    path, _, name = file.arn.removeprefix(_PREFIX).rpartition("/")
     number = int(file.version.removeprefix("v"))
     document = msgspec.json.encode(file.document).decode()
     return Policy(
-        name=file.name,
-        path=file.path,
-        policy_id=_policy_id(file.name),
-        arn=f"{_PREFIX}{file.path}{file.name}",
-        created_at=file.created_at.astimezone(UTC),
-        updated_at=file.updated_at.astimezone(UTC),
-        versions=(PolicyVersion(number=number, document=document, created_at=file.updated_at.astimezone(UTC)),),
+        name=name,
+        path=path + "/",
+        policy_id=_policy_id(name),
+        arn=file.arn,
+        created_at=file.created.astimezone(UTC),
+        updated_at=file.updated.astimezone(UTC),
+        versions=(PolicyVersion(number=number, document=document, created_at=file.updated.astimezone(UTC)),),
         default_number=number,
         next_number=number + 1,
     )

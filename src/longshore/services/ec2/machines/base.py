@@ -50,7 +50,9 @@ class Machines(Protocol):
 
     async def start(self) -> None: ...
 
-    async def close(self) -> None: ...
+    async def close(self, *, stop_instances: bool) -> None:
+        """The server ends. `stop_instances` False: machines that can live without it go on, and are found again."""
+        ...
 
     async def launch(self, order: LaunchOrder) -> None:
         """Makes the machine, or finds that it is there. InsufficientCapacity: it does not fit.

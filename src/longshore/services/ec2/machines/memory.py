@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 
+from longshore.kit.house import House
 from longshore.services.ec2.machines.base import InsufficientCapacity, LaunchOrder, MachineStatus, Report
 from longshore.services.ec2.machines.user_data import boot
 
@@ -33,26 +34,19 @@ class _Machine:
 
 
 class MemoryMachines:
-    """`vcpus` and `memory_mib` are what it offers in all; `boot_seconds` what a boot takes."""
+    """Offers what the house's settings say, in all; `boot_seconds` is what a boot takes."""
 
-    def __init__(
-        self,
-        agent_factory: AgentFactory,
-        *,
-        vcpus: int | None = None,
-        memory_mib: int | None = None,
-        boot_seconds: float = 0.0,
-    ) -> None:
+    def __init__(self, house: House, agent_factory: AgentFactory, *, boot_seconds: float = 0.0) -> None:
         self.on_report: Report = _unheard
         self._agent_factory = agent_factory
-        self._capacity = (vcpus or VCPUS, memory_mib or MEMORY_MIB)
+        self._capacity = (house.settings.vcpus or VCPUS, house.settings.memory_mib or MEMORY_MIB)
         self._boot_seconds = boot_seconds
         self._machines: dict[str, _Machine] = {}
 
     async def start(self) -> None:
         pass
 
-    async def close(self) -> None:
+    async def close(self, *, stop_instances: bool = True) -> None:
         """Ends every machine without a report, as pulling the plug of the host would."""
         tasks = [machine.task for machine in self._machines.values() if machine.task is not None]
         self._machines.clear()
