@@ -113,4 +113,5 @@ def holds(cidr: str, address: str) -> bool:
         found = ipaddress.ip_address(address)
     except ValueError:
         return False
-    return found in network and network[_RESERVED] <= found < network[-1]
+    # Only addresses of one family have an order; `in` says no to the other.
+    return found in network and int(network[_RESERVED]) <= int(found) < int(network[-1])
