@@ -19,6 +19,7 @@ from longshore.services.iam.records import Policy, Role, User
 from longshore.store.engine import Transaction
 
 _NOTHING = Policies()
+_ALLOWS_NOTHING = Document(())
 _CACHED_MAX = 20_000
 _policies: dict[Any, Policies] = {}
 _trusts: dict[Any, Document | None] = {}
@@ -28,7 +29,7 @@ _tags: dict[Any, Mapping[str, str]] = {}
 def policies_of(transaction: Transaction, principal: Principal) -> Policies:
     """Identity-based policies, boundary and session policies. A session whose role is gone has nothing."""
     version = store.version(transaction, principal.account)
-    key = (principal.account, version, principal.arn, principal.role_id, principal.session_policies)
+    key = (principal.account, version, principal.arn, principal.user_id, principal.role_id, principal.session_policies)
     found = _policies.get(key)
     if found is None:
         found = _kept(_policies, key, _policies_of(transaction, principal))
@@ -41,18 +42,26 @@ def _policies_of(transaction: Transaction, principal: Principal) -> Policies:
         return _NOTHING
     documents = [*identity.inline.values()]
     documents += [text for arn in identity.attached if (text := _document(transaction, principal.account, arn))]
-    boundary = _document(transaction, principal.account, identity.boundary_arn) if identity.boundary_arn else None
     return Policies(
         identity=tuple(parse(text) for text in documents),
-        boundary=parse(boundary) if boundary else None,
-        session=tuple(parse(text) for text in principal.session_policies),
+        boundary=_limit(transaction, principal.account, identity.boundary_arn) if identity.boundary_arn else None,
+        session=tuple(_limit(transaction, principal.account, each) for each in principal.session_policies),
     )
+
+
+def _limit(transaction: Transaction, account: str, given: str) -> Document:
+    """A document, given as its text or as the ARN of a managed policy. One that is gone allows nothing."""
+    text = _document(transaction, account, given) if given.startswith("arn:") else given
+    return parse(text) if text else _ALLOWS_NOTHING
 
 
 def _identity(transaction: Transaction, principal: Principal) -> Role | User | None:
     if principal.kind == "assumed-role" and principal.role_arn:
         role = store.find(transaction, Role, principal.account, principal.role_arn.rsplit("/", 1)[1])
         return role if role is not None and role.role_id == principal.role_id else None
+    if principal.kind == "federated-user" and principal.assumed_by:
+        # A federated user stands in for the user who asked for the session; the session policies narrow it.
+        return store.find(transaction, User, principal.account, principal.assumed_by.rsplit("/", 1)[1])
     if principal.user_name is not None:
         user = store.find(transaction, User, principal.account, principal.user_name)
         return user if user is not None and principal.user_id == user.user_id else None

@@ -13,11 +13,18 @@ from longshore.store.engine import Transaction
 
 PURPOSE = "access-key"  # what a user's secret is sealed for
 _CACHED_MAX = 20_000
+# A change of a key or its user gives the account a new version, so that what is found here is true.
 _known: dict[tuple[str, str, int], tuple[Principal, str]] = {}
+_account_of: dict[str, str] = {}
 
 
 def access_key(transaction: Transaction, access_key_id: str, now: datetime, sealer: Sealer) -> tuple[Principal, str]:
     """The user and the secret. AwsError InvalidClientTokenId: unknown, inactive or deleted."""
+    account = _account_of.get(access_key_id)
+    if account is not None:
+        found = _known.get((account, access_key_id, store.version(transaction, account)))
+        if found is not None:
+            return found
     row = store.find_key(transaction, access_key_id)
     if row is None or not row[1].is_active:
         raise AwsError("InvalidClientTokenId", "The security token included in the request is invalid.", status=403)
@@ -37,10 +44,12 @@ def access_key(transaction: Transaction, access_key_id: str, now: datetime, seal
         )
         found = principal, sealer.unseal(key.sealed_secret, PURPOSE).decode()
         if len(_known) >= _CACHED_MAX:
-            _known.clear()
+            forget()
         _known[cached] = found
+        _account_of[access_key_id] = account
     return found
 
 
 def forget() -> None:
     _known.clear()
+    _account_of.clear()

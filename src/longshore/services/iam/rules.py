@@ -24,6 +24,7 @@ ATTACHED_MAX = {"role": 20, "user": 10}
 ACCESS_KEYS_MAX = 2
 VERSIONS_MAX = 5
 TAGS_MAX = 50
+PER_ACCOUNT_MAX = {"Roles": 1000, "InstanceProfiles": 1000, "Policies": 1500, "Users": 5000}
 
 
 def missing(what: str) -> AwsError:
@@ -88,6 +89,13 @@ def check_inline(kind: str, name: str, inline: Mapping[str, str], new: str) -> N
     limit = INLINE_SUM_MAX[kind]
     if sum(validate.size(each) for each in inline.values()) > limit:
         raise AwsError("LimitExceeded", f"Maximum policy size of {limit} bytes exceeded for {kind} {name}", status=409)
+
+
+def check_count(count: int, quota: str) -> None:
+    """`count`: how many there are before one more is made."""
+    limit = PER_ACCOUNT_MAX[quota]
+    if count >= limit:
+        raise over(f"{quota}PerAccount: {limit}")
 
 
 def check_policy_arn(text: str) -> None:

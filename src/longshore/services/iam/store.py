@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 import msgspec
-from sqlalchemy import Column, Integer, LargeBinary, String, Table, bindparam, delete, insert, select, update
+from sqlalchemy import Column, Integer, LargeBinary, String, Table, bindparam, delete, func, insert, select, update
 
 from longshore.services.iam.records import AccessKey, InstanceProfile, Policy, Role, User
 from longshore.store.engine import Transaction
@@ -49,6 +49,7 @@ class _Kind:
             update(table).where(*here).values(version=table.c.version + 1, document=bindparam("b_document"))
         )
         self.drop = Statement(delete(table).where(*here))
+        self.count = Statement(select(func.count()).select_from(table).where(table.c.account == bindparam("b_account")))
         self.decoder = msgspec.json.Decoder(record)
 
 
@@ -99,10 +100,10 @@ _SAVE_KEY = Statement(
 )
 _DROP_KEY = Statement(delete(access_keys).where(access_keys.c.access_key_id == bindparam("access_key_id")))
 _VERSION = Statement(select(versions.c.version).where(versions.c.account == bindparam("account")))
-_BUMP = Statement(
-    update(versions).where(versions.c.account == bindparam("b_account")).values(version=versions.c.version + 1)
+_SET_VERSION = Statement(
+    update(versions).where(versions.c.account == bindparam("b_account")).values(version=bindparam("b_version"))
 )
-_FIRST_VERSION = Statement(insert(versions).values(account=bindparam("account"), version=1))
+_FIRST_VERSION = Statement(insert(versions).values(account=bindparam("account"), version=bindparam("version")))
 
 _KEY_DECODER = msgspec.json.Decoder(AccessKey)
 
@@ -121,6 +122,10 @@ def listed(transaction: Transaction, kind: type[Entity], account: str) -> list[E
     statements = _KINDS[kind]
     rows = transaction.all(statements.list, b_account=account, b_after="")
     return [statements.decoder.decode(document) for _, document in rows]
+
+
+def count(transaction: Transaction, kind: type[Role | User | InstanceProfile | Policy], account: str) -> int:
+    return int(transaction.one(_KINDS[kind].count, b_account=account)[0])
 
 
 def add(transaction: Transaction, account: str, entity: Role | User | InstanceProfile | Policy) -> None:
@@ -186,6 +191,12 @@ def version(transaction: Transaction, account: str) -> int:
     return int(row[0]) if row else 0
 
 
+_last_version = 0  # the highest that this process has given, to any account of any house
+
+
 def touch(transaction: Transaction, account: str) -> None:
-    if not transaction.run(_BUMP, b_account=account):
-        transaction.run(_FIRST_VERSION, account=account)
+    """A version that was never given before, not even in a transaction that was rolled back: caches outlive both."""
+    global _last_version
+    _last_version = max(_last_version, version(transaction, account)) + 1
+    if not transaction.run(_SET_VERSION, b_account=account, b_version=_last_version):
+        transaction.run(_FIRST_VERSION, account=account, version=_last_version)
