@@ -105,7 +105,8 @@ class HttpTransport:
         from websockets.asyncio.client import connect
         from websockets.exceptions import InvalidStatus, WebSocketException
 
-        full = f"{url}?{'&'.join(f'{quote(key)}={quote(value, safe="")}' for key, value in sorted(query.items()))}"
+        pairs = "&".join(f"{quote(key)}={quote(value, safe='')}" for key, value in sorted(query.items()))
+        full = f"{url}?{pairs}"
         signed = self._signed("GET", full, {}, b"", service, credentials)
         host = signed.pop("host")
         assert host == urlsplit(full).netloc
