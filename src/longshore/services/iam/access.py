@@ -5,14 +5,14 @@ Source: service authorization reference, AWS Identity and Access Management.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from longshore.kit.access import Access, Question, pass_role, tag_context
 from longshore.kit.call import Call
 from longshore.kit.operation import Request
-from longshore.services.iam import store
+from longshore.services.iam import entitlements, store
 from longshore.services.iam.operations.service_linked_roles import SERVICES
-from longshore.services.iam.records import InstanceProfile, Role, User
+from longshore.services.iam.records import InstanceProfile, Policy, Role, User
 
 
 def role_arn(call: Call, name: str) -> str:
@@ -55,6 +55,34 @@ def _under(kind: str) -> Callable[[Call, Request], list[str]]:
     return resources
 
 
+def _resource_tags(tags: Mapping[str, str]) -> dict[str, str | list[str]]:
+    """A resource's tags are asked for under two names."""
+    return {f"{prefix}:ResourceTag/{key}": value for key, value in tags.items() for prefix in ("aws", "iam")}
+
+
+def _target(call: Call, request: Request) -> dict[str, str | list[str]]:
+    """Tags and boundary of the role, user, profile or policy that the request names."""
+    found: Role | User | InstanceProfile | Policy | None = None
+    if "RoleName" in request and "InstanceProfileName" not in request:
+        found = store.find(call.transaction, Role, call.account, request["RoleName"])
+    elif "InstanceProfileName" in request:
+        found = store.find(call.transaction, InstanceProfile, call.account, request["InstanceProfileName"])
+    elif "UserName" in request:
+        found = store.find(call.transaction, User, call.account, request["UserName"])
+    elif "PolicyArn" in request:
+        found = entitlements.find_policy(call.transaction, call.account, request["PolicyArn"])
+    if found is None:
+        return {}
+    context = _resource_tags(found.tags)
+    if isinstance(found, (Role, User)) and found.boundary_arn:
+        context["iam:PermissionsBoundary"] = found.boundary_arn
+    return context
+
+
+def _tags_of_target(call: Call, request: Request) -> dict[str, str | list[str]]:
+    return {**_target(call, request), **_tags(call, request)}
+
+
 def _tags(call: Call, request: Request) -> dict[str, str | list[str]]:
     context: dict[str, str | list[str]] = dict(tag_context({t["Key"]: t["Value"] for t in request.get("Tags") or ()}))
     if request.get("PermissionsBoundary"):
@@ -65,7 +93,7 @@ def _tags(call: Call, request: Request) -> dict[str, str | list[str]]:
 
 
 def _policy_arn(call: Call, request: Request) -> dict[str, str | list[str]]:
-    return {"iam:PolicyARN": request["PolicyArn"]}
+    return {**_target(call, request), "iam:PolicyARN": request["PolicyArn"]}
 
 
 def _tagging(
@@ -95,14 +123,16 @@ def _created(kind: str, member: str, tag_action: str) -> Access:
     return Access(resources=resources, context=_tags, further=_tagging(tag_action, resources))
 
 
-ROLE = Access(resources=_role)
-ROLE_TAGS = Access(resources=_role, context=_tags)
+ROLE = Access(resources=_role, context=_target)
+ROLE_TAGS = Access(resources=_role, context=_tags_of_target)
 ROLE_POLICY = Access(resources=_role, context=_policy_arn)
-USER = Access(resources=_user)
-USER_TAGS = Access(resources=_user, context=_tags)
+USER = Access(resources=_user, context=_target)
+USER_TAGS = Access(resources=_user, context=_tags_of_target)
 USER_POLICY = Access(resources=_user, context=_policy_arn)
-PROFILE = Access(resources=_profile)
-POLICY = Access(resources=_policy)
+PROFILE = Access(resources=_profile, context=_target)
+PROFILE_TAGS = Access(resources=_profile, context=_tags_of_target)
+POLICY = Access(resources=_policy, context=_target)
+POLICY_TAGS = Access(resources=_policy, context=_tags_of_target)
 
 ACCESS = {
     "CreateRole": _created("role", "RoleName", "iam:TagRole"),
@@ -120,11 +150,11 @@ ACCESS = {
     "GetInstanceProfile": PROFILE,
     "ListInstanceProfiles": Access(resources=_under("instance-profile")),
     "ListInstanceProfilesForRole": ROLE,
-    "AddRoleToInstanceProfile": Access(resources=_profile, further=_passes_to_ec2),
+    "AddRoleToInstanceProfile": Access(resources=_profile, context=_target, further=_passes_to_ec2),
     "RemoveRoleFromInstanceProfile": PROFILE,
     "DeleteInstanceProfile": PROFILE,
-    "TagInstanceProfile": Access(resources=_profile, context=_tags),
-    "UntagInstanceProfile": Access(resources=_profile, context=_tags),
+    "TagInstanceProfile": PROFILE_TAGS,
+    "UntagInstanceProfile": PROFILE_TAGS,
     "ListInstanceProfileTags": PROFILE,
     "CreateUser": _created("user", "UserName", "iam:TagUser"),
     "GetUser": USER,
@@ -143,6 +173,9 @@ ACCESS = {
     "GetPolicy": POLICY,
     "ListPolicies": Access(),
     "DeletePolicy": POLICY,
+    "TagPolicy": POLICY_TAGS,
+    "UntagPolicy": POLICY_TAGS,
+    "ListPolicyTags": POLICY,
     "CreatePolicyVersion": POLICY,
     "GetPolicyVersion": POLICY,
     "ListPolicyVersions": POLICY,

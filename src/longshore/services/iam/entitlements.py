@@ -69,8 +69,16 @@ def _identity(transaction: Transaction, principal: Principal) -> Role | User | N
 
 
 def _document(transaction: Transaction, account: str, policy_arn: str) -> str | None:
-    policy = managed.find(policy_arn) or store.find(transaction, Policy, account, policy_arn.rsplit("/", 1)[-1])
-    return policy.default_document if policy is not None and policy.arn == policy_arn else None
+    policy = find_policy(transaction, account, policy_arn)
+    return policy.default_document if policy is not None else None
+
+
+def find_policy(transaction: Transaction, account: str, policy_arn: str) -> Policy | None:
+    """A managed policy, AWS's or the account's own; None: there is none of that ARN."""
+    if managed.is_aws_managed(policy_arn):
+        return managed.find(policy_arn)
+    policy = store.find(transaction, Policy, account, policy_arn.rsplit("/", 1)[-1])
+    return policy if policy is not None and policy.arn == policy_arn else None
 
 
 def trust_policy_of(transaction: Transaction, role_arn: str) -> Document | None:

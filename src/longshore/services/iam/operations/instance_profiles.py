@@ -39,6 +39,7 @@ def create_instance_profile(call: Call, request: Request) -> Response:
     name, path = request["InstanceProfileName"], rules.path_of(request)
     if store.find(call.transaction, InstanceProfile, call.account, name) is not None:
         raise rules.exists(f"Instance Profile {name} already exists.")
+    rules.check_count(store.count(call.transaction, InstanceProfile, call.account), "InstanceProfiles")
     profile = InstanceProfile(
         name=name,
         path=path,

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from collections import Counter
+from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
 from longshore.aws.errors import AwsError
 from longshore.kit.call import Call
 from longshore.kit.operation import Request, Response, operation
-from longshore.services.iam import managed, rules, shown, store
+from longshore.services.iam import entitlements, managed, rules, shown, store
 from longshore.services.iam.operations import roles, users
 from longshore.services.iam.records import Policy, PolicyVersion, Role, User
 
 Holder = TypeVar("Holder", Role, User)
 
 
-def existing(call: Call, policy_arn: str, refusal: str = "Policy ARN was not found.") -> Policy:
+def existing(call: Call, policy_arn: str, refusal: str = "was not found.") -> Policy:
     """ValidationError: no ARN. NoSuchEntity: an ARN of nothing."""
     rules.check_policy_arn(policy_arn)
-    found = managed.find(policy_arn)
-    if found is None and not managed.is_aws_managed(policy_arn):
-        found = store.find(call.transaction, Policy, call.account, policy_arn.rsplit("/", 1)[-1])
-    if found is None or found.arn != policy_arn:
-        raise rules.missing(refusal)
+    found = entitlements.find_policy(call.transaction, call.account, policy_arn)
+    if found is None:
+        raise rules.missing(f"Policy {policy_arn} {refusal}")
     return found
 
 
@@ -35,21 +34,28 @@ def _own(call: Call, policy_arn: str) -> Policy:
     return policy
 
 
-def _holders(call: Call, policy_arn: str) -> tuple[list[Role], list[User]]:
-    return (
-        [each for each in store.listed(call.transaction, Role, call.account) if policy_arn in each.attached],
-        [each for each in store.listed(call.transaction, User, call.account) if policy_arn in each.attached],
-    )
+class _Uses:
+    """Where the account's managed policies are used: policy ARN -> how often, counted in one walk."""
 
+    def __init__(self, call: Call) -> None:
+        self.roles = store.listed(call.transaction, Role, call.account)
+        self.users = store.listed(call.transaction, User, call.account)
+        everyone: list[Role | User] = [*self.roles, *self.users]
+        self.attached = Counter(arn for each in everyone for arn in each.attached)
+        self.boundaries = Counter(each.boundary_arn for each in everyone)
 
-def _attached_count(call: Call, policy_arn: str) -> int:
-    with_roles, with_users = _holders(call, policy_arn)
-    return len(with_roles) + len(with_users)
+    def shown(self, policy: Policy, *, whole: bool = True) -> dict[str, Any]:
+        answer = shown.policy(policy, self.attached[policy.arn], whole=whole)
+        return {**answer, "PermissionsBoundaryUsageCount": self.boundaries[policy.arn]}
+
+    def is_used(self, policy: Policy) -> bool:
+        return bool(self.attached[policy.arn] or self.boundaries[policy.arn])
 
 
 def _tell_roles(call: Call, policy: Policy) -> None:
-    for role in _holders(call, policy.arn)[0]:
-        roles.changed(call, role)
+    for role in store.listed(call.transaction, Role, call.account):
+        if policy.arn in role.attached or policy.arn == role.boundary_arn:
+            roles.changed(call, role)
 
 
 @operation
@@ -58,6 +64,7 @@ def create_policy(call: Call, request: Request) -> Response:
     rules.check_managed(request["PolicyDocument"])
     if store.find(call.transaction, Policy, call.account, name) is not None:
         raise rules.exists(f"A policy called {name} already exists. Duplicate names are not allowed.")
+    rules.check_count(store.count(call.transaction, Policy, call.account), "Policies")
     policy = Policy(
         name=name,
         path=path,
@@ -79,7 +86,7 @@ def create_policy(call: Call, request: Request) -> Response:
 @operation
 def get_policy(call: Call, request: Request) -> Response:
     policy = existing(call, request["PolicyArn"])
-    return {"Policy": shown.policy(policy, _attached_count(call, policy.arn))}
+    return {"Policy": {**_Uses(call).shown(policy), "Tags": shown.tag_list(policy.tags) or []}}
 
 
 @operation
@@ -90,11 +97,13 @@ def list_policies(call: Call, request: Request) -> Response:
         found += managed.listed()
     if scope in ("All", "Local"):
         found += store.listed(call.transaction, Policy, call.account)
-    counts = {policy.arn: _attached_count(call, policy.arn) for policy in found}
+    uses = _Uses(call)
+    counts = uses.boundaries if request.get("PolicyUsageFilter") == "PermissionsBoundary" else uses.attached
+    only_used = bool(request.get("OnlyAttached") or request.get("PolicyUsageFilter"))
     answers = [
-        shown.policy(policy, counts[policy.arn], whole=False)
+        uses.shown(policy, whole=False)
         for policy in found
-        if policy.path.startswith(prefix) and (counts[policy.arn] or not request.get("OnlyAttached"))
+        if policy.path.startswith(prefix) and (counts[policy.arn] or not only_used)
     ]
     return shown.page(request, "Policies", answers)
 
@@ -102,7 +111,7 @@ def list_policies(call: Call, request: Request) -> Response:
 @operation
 def delete_policy(call: Call, request: Request) -> Response:
     policy = _own(call, request["PolicyArn"])
-    if _attached_count(call, policy.arn):
+    if _Uses(call).is_used(policy):
         raise rules.conflict("Cannot delete a policy attached to entities.")
     if len(policy.versions) > 1:
         raise rules.conflict(
@@ -181,19 +190,52 @@ def delete_policy_version(call: Call, request: Request) -> Response:
 
 @operation
 def list_entities_for_policy(call: Call, request: Request) -> Response:
-    policy = existing(call, request["PolicyArn"])
-    with_roles, with_users = _holders(call, policy.arn)
-    return {
-        "PolicyGroups": [],
-        "PolicyUsers": [{"UserName": user.name, "UserId": user.user_id} for user in with_users],
-        "PolicyRoles": [{"RoleName": role.name, "RoleId": role.role_id} for role in with_roles],
-        "IsTruncated": False,
-    }
+    """Roles first, then users; a page holds both. Groups there are none."""
+    arn = existing(call, request["PolicyArn"]).arn
+    uses, prefix = _Uses(call), request.get("PathPrefix") or "/"
+    as_boundary = request.get("PolicyUsageFilter") == "PermissionsBoundary"
+    kind = request.get("EntityFilter")
+    holders: list[Role | User] = []
+    if kind in (None, "Role"):
+        holders += uses.roles
+    if kind in (None, "User"):
+        holders += uses.users
+    holders = [
+        each
+        for each in holders
+        if each.path.startswith(prefix) and (each.boundary_arn == arn if as_boundary else arn in each.attached)
+    ]
+    answer = shown.page(request, "Holders", holders)
+    page = answer.pop("Holders")
+    answer["PolicyGroups"] = []
+    answer["PolicyUsers"] = [{"UserName": it.name, "UserId": it.user_id} for it in page if isinstance(it, User)]
+    answer["PolicyRoles"] = [{"RoleName": it.name, "RoleId": it.role_id} for it in page if isinstance(it, Role)]
+    return answer
+
+
+@operation
+def tag_policy(call: Call, request: Request) -> Response:
+    policy = _own(call, request["PolicyArn"])
+    store.save(call.transaction, call.account, replace(policy, tags=rules.tags_of(request, policy.tags)))
+    return {}
+
+
+@operation
+def untag_policy(call: Call, request: Request) -> Response:
+    policy = _own(call, request["PolicyArn"])
+    tags = rules.without_tags(policy.tags, request["TagKeys"])
+    store.save(call.transaction, call.account, replace(policy, tags=tags))
+    return {}
+
+
+@operation
+def list_policy_tags(call: Call, request: Request) -> Response:
+    return shown.page(request, "Tags", shown.tag_list(existing(call, request["PolicyArn"]).tags) or [])
 
 
 def _attach(call: Call, kind: str, holder: Holder, policy_arn: str) -> Holder:
     """The holder with the policy; attaching twice changes nothing."""
-    existing(call, policy_arn, "Policy ARN does not exist or is not attachable.")
+    existing(call, policy_arn, "does not exist or is not attachable.")
     if policy_arn in holder.attached:
         return holder
     limit = rules.ATTACHED_MAX[kind]
@@ -210,7 +252,12 @@ def _detach(call: Call, holder: Holder, policy_arn: str) -> Holder:
 
 
 def _attachments(request: Request, holder: Role | User) -> Response:
-    attached = [{"PolicyName": arn.rsplit("/", 1)[-1], "PolicyArn": arn} for arn in holder.attached]
+    prefix = request.get("PathPrefix") or "/"
+    attached = [
+        {"PolicyName": arn.rsplit("/", 1)[-1], "PolicyArn": arn}
+        for arn in holder.attached
+        if arn.partition(":policy")[2].startswith(prefix)
+    ]
     return shown.page(request, "AttachedPolicies", attached)
 
 

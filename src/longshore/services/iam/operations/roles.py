@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from longshore.aws.errors import AwsError
 from longshore.kit.call import Call
 from longshore.kit.operation import Request, Response, operation
-from longshore.services.iam import entitlements, rules, shown, store
+from longshore.services.iam import boundaries, entitlements, rules, shown, store
 from longshore.services.iam.records import InstanceProfile, Role
 
 
@@ -66,9 +66,8 @@ def create_role(call: Call, request: Request) -> Response:
     rules.check_trust(trust)
     if store.find(call.transaction, Role, call.account, name) is not None:
         raise rules.exists(f"Role with name {name} already exists.")
-    boundary = request.get("PermissionsBoundary")
-    if boundary:
-        rules.check_policy_arn(boundary)
+    rules.check_count(store.count(call.transaction, Role, call.account), "Roles")
+    boundary = boundaries.checked(call, request.get("PermissionsBoundary"))
     role = Role(
         name=name,
         path=path,
@@ -161,9 +160,9 @@ def list_role_tags(call: Call, request: Request) -> Response:
 
 @operation
 def put_role_permissions_boundary(call: Call, request: Request) -> Response:
-    rules.check_policy_arn(request["PermissionsBoundary"])
+    boundary = boundaries.checked(call, request["PermissionsBoundary"])
     role = changeable(call, request["RoleName"])
-    save(call, replace(role, boundary_arn=request["PermissionsBoundary"]))
+    save(call, replace(role, boundary_arn=boundary))
     return {}
 
 

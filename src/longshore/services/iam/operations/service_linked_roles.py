@@ -26,6 +26,8 @@ class _Linked(Struct, frozen=True):
 SERVICES = {
     "batch.amazonaws.com": _Linked("AWSServiceRoleForBatch", "BatchServiceRolePolicy"),
     "ecs.amazonaws.com": _Linked("AWSServiceRoleForECS", "AmazonECSServiceRolePolicy"),
+    "spot.amazonaws.com": _Linked("AWSServiceRoleForEC2Spot", "AWSEC2SpotServiceRolePolicy"),
+    "spotfleet.amazonaws.com": _Linked("AWSServiceRoleForEC2SpotFleet", "AWSEC2SpotFleetServiceRolePolicy"),
     "autoscaling.amazonaws.com": _Linked("AWSServiceRoleForAutoScaling", "AutoScalingServiceRolePolicy", True),
 }
 

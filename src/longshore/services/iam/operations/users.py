@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from longshore.aws.clock import EPOCH
 from longshore.aws.errors import AwsError
 from longshore.kit.call import Call
 from longshore.kit.operation import Request, Response, operation
-from longshore.services.iam import rules, shown, store
+from longshore.services.iam import boundaries, rules, shown, store
 from longshore.services.iam.identities import PURPOSE
 from longshore.services.iam.records import AccessKey, User
 
@@ -33,9 +34,8 @@ def create_user(call: Call, request: Request) -> Response:
     name, path = request["UserName"], rules.path_of(request)
     if store.find(call.transaction, User, call.account, name) is not None:
         raise rules.exists(f"User with name {name} already exists.")
-    boundary = request.get("PermissionsBoundary")
-    if boundary:
-        rules.check_policy_arn(boundary)
+    rules.check_count(store.count(call.transaction, User, call.account), "Users")
+    boundary = boundaries.checked(call, request.get("PermissionsBoundary"))
     user = User(
         name=name,
         path=path,
@@ -51,6 +51,8 @@ def create_user(call: Call, request: Request) -> Response:
 
 @operation
 def get_user(call: Call, request: Request) -> Response:
+    if call.principal.kind == "root" and not request.get("UserName"):
+        return {"User": {"UserId": call.account, "Arn": call.principal.arn, "Path": "/", "CreateDate": EPOCH}}
     return {"User": shown.user(named(call, request))}
 
 
@@ -100,9 +102,9 @@ def list_user_tags(call: Call, request: Request) -> Response:
 
 @operation
 def put_user_permissions_boundary(call: Call, request: Request) -> Response:
-    rules.check_policy_arn(request["PermissionsBoundary"])
+    boundary = boundaries.checked(call, request["PermissionsBoundary"])
     user = existing(call, request["UserName"])
-    store.save(call.transaction, call.account, replace(user, boundary_arn=request["PermissionsBoundary"]))
+    store.save(call.transaction, call.account, replace(user, boundary_arn=boundary))
     return {}
 
 
