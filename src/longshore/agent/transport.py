@@ -122,7 +122,7 @@ class HttpTransport:
                 proxy=None,
             )
         except InvalidStatus as refused:
-            error = error_of(refused.response.status_code, refused.response.body or b"")
+            error = error_of(refused.response.status_code, bytes(refused.response.body or b""))
             raise StreamRefused(error.code, error.message) from refused
         except (OSError, WebSocketException, EOFError) as error:
             raise TransportError(f"stream {url}: {error}") from error
