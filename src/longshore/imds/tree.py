@@ -85,7 +85,7 @@ def _meta_data(view: InstanceView) -> Mapping[str, Node]:
     if view.profile is not None:
         root["iam"] = _iam(view.profile)
     if view.tags_shown:
-        root["tags"] = {"instance": {key: value for key, value in view.tags}}
+        root["tags"] = {"instance": dict(view.tags)}
     return root
 
 

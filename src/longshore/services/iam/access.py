@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
+from msgspec.structs import replace
+
+from longshore.aws.errors import AwsError
 from longshore.kit.access import Access, Question, pass_role, tag_context
 from longshore.kit.call import Call
 from longshore.kit.operation import Request
@@ -134,7 +137,22 @@ PROFILE_TAGS = Access(resources=_profile, context=_tags_of_target)
 POLICY = Access(resources=_policy, context=_target)
 POLICY_TAGS = Access(resources=_policy, context=_tags_of_target)
 
-ACCESS = {
+
+def _not_for_short_sessions(row: Access) -> Access:
+    """Sessions of GetSessionToken without a second factor, and federated users, call no operation of IAM."""
+    inner = row.resources
+
+    def resources(call: Call, request: Request) -> Iterable[str]:
+        principal = call.principal
+        is_user_session = principal.kind in ("user", "root") and principal.issued_at is not None
+        if principal.kind == "federated-user" or (is_user_session and not principal.multi_factor):
+            raise AwsError("InvalidClientTokenId", "The security token included in the request is invalid", status=403)
+        return inner(call, request) if inner is not None else ["*"]
+
+    return replace(row, resources=resources)
+
+
+_ROWS = {
     "CreateRole": _created("role", "RoleName", "iam:TagRole"),
     "GetRole": ROLE,
     "ListRoles": Access(resources=_under("role")),
@@ -202,3 +220,4 @@ ACCESS = {
     "DeleteServiceLinkedRole": ROLE,
     "GetServiceLinkedRoleDeletionStatus": Access(),
 }
+ACCESS = {name: _not_for_short_sessions(row) for name, row in _ROWS.items()}

@@ -19,6 +19,7 @@ from longshore.services.iam.records import Policy, Role, User
 from longshore.store.engine import Transaction
 
 _NOTHING = Policies()
+_EVERYTHING = '{"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}'
 _ALLOWS_NOTHING = Document(())
 _CACHED_MAX = 20_000
 _policies: dict[Any, Policies] = {}
@@ -29,7 +30,10 @@ _tags: dict[Any, Mapping[str, str]] = {}
 def policies_of(transaction: Transaction, principal: Principal) -> Policies:
     """Identity-based policies, boundary and session policies. A session whose role is gone has nothing."""
     version = store.version(transaction, principal.account)
-    key = (principal.account, version, principal.arn, principal.user_id, principal.role_id, principal.session_policies)
+    key = (
+        principal.account, version, principal.arn, principal.user_id, principal.role_id, principal.session_policies,
+        principal.assumed_by if principal.kind == "federated-user" else None,
+    )  # fmt: skip
     found = _policies.get(key)
     if found is None:
         found = _kept(_policies, key, _policies_of(transaction, principal))
@@ -38,14 +42,19 @@ def policies_of(transaction: Transaction, principal: Principal) -> Policies:
 
 def _policies_of(transaction: Transaction, principal: Principal) -> Policies:
     identity = _identity(transaction, principal)
+    session = tuple(_limit(transaction, principal.account, each) for each in principal.session_policies)
     if identity is None:
-        return _NOTHING
+        # The root user may federate too: what it may do itself is everything.
+        of_root = (
+            principal.kind == "federated-user" and principal.assumed_by == f"arn:aws:iam::{principal.account}:root"
+        )
+        return Policies(identity=(parse(_EVERYTHING),), session=session) if of_root else _NOTHING
     documents = [*identity.inline.values()]
     documents += [text for arn in identity.attached if (text := _document(transaction, principal.account, arn))]
     return Policies(
         identity=tuple(parse(text) for text in documents),
         boundary=_limit(transaction, principal.account, identity.boundary_arn) if identity.boundary_arn else None,
-        session=tuple(_limit(transaction, principal.account, each) for each in principal.session_policies),
+        session=session,
     )
 
 

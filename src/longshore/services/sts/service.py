@@ -2,6 +2,6 @@
 
 from longshore.kit.service import Service
 from longshore.services.sts.access import ACCESS
-from longshore.services.sts.operations import identity, roles
+from longshore.services.sts.operations import identity, roles, tokens
 
-SERVICE = Service("sts", operations=[identity, roles], access=ACCESS)
+SERVICE = Service("sts", operations=[identity, roles, tokens], access=ACCESS)

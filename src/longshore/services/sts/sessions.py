@@ -9,6 +9,7 @@ import base64
 import binascii
 from datetime import datetime
 from functools import lru_cache
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -33,6 +34,14 @@ class Credentials(Struct, frozen=True):
     secret_access_key: str
     token: str
     expires_at: datetime
+
+    def shown(self) -> dict[str, Any]:
+        return {
+            "AccessKeyId": self.access_key_id,
+            "SecretAccessKey": self.secret_access_key,
+            "SessionToken": self.token,
+            "Expiration": self.expires_at,
+        }
 
 
 def mint(sealer: Sealer, ids: Ids, principal: Principal) -> Credentials:
