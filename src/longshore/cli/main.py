@@ -1,4 +1,7 @@
-"""The commands. What takes time to import is imported by the command that needs it."""
+"""The commands. What takes time to import is imported by the command that needs it.
+
+Everything that AWS has an operation for is the `aws` command's; here is what it has none for.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from longshore.cli import images
 from longshore.settings import Settings, default_state_dir
 
 app = typer.Typer(
@@ -16,6 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Your own AWS Batch, on your own machines.",
 )
+app.add_typer(images.app, name="images")
 
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
 Port = Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")]
@@ -23,11 +28,12 @@ State = Annotated[Path | None, typer.Option(help="Where everything is kept.", sh
 Account = Annotated[str, typer.Option(help="The account's number, 12 digits.")]
 Region = Annotated[str, typer.Option(help="The region of requests that name none.")]
 ForTests = Annotated[bool, typer.Option("--for-tests", help="Offer POST /_longshore/reset, unsigned, on loopback.")]
-
-
-@app.callback()
-def _commands() -> None:
-    """Kept so that a single command would still be called by its name."""
+Vcpus = Annotated[int | None, typer.Option(help="What instances may take in all.", show_default="the host's")]
+MemoryMib = Annotated[
+    int | None, typer.Option(help="The same for memory, in MiB.", show_default="the host's, less a reserve")
+]
+Share = Annotated[list[str] | None, typer.Option(help="A host path that jobs may mount; may be given several times.")]
+IdleSeconds = Annotated[int, typer.Option(help="How long an instance without a job is kept.")]
 
 
 @app.command()
@@ -37,53 +43,110 @@ def serve(
     state: State = None,
     account: Account = "123456789012",
     region: Region = "us-east-1",
+    machines: Annotated[str, typer.Option(help="What instances run on: none, local, memory.")] = "none",
+    vcpus: Vcpus = None,
+    memory_mib: MemoryMib = None,
+    share: Share = None,
+    idle_seconds: IdleSeconds = 300,
+    privileged: Annotated[bool, typer.Option("--privileged", help="Honour `privileged: true` of jobs.")] = False,
     for_tests: ForTests = False,
 ) -> None:
-    """The server, with an empty account at its first start."""
-    if not (len(account) == 12 and account.isdigit()):
-        sys.exit(f"longshore: `{account}` is no account number: 12 digits are needed")
-    from longshore.server.keys import HalfGiven
-    from longshore.server.run import AlreadyRunning
+    """The server alone, with an empty account at its first start."""
+    _run(
+        Settings(
+            host=host, port=port, state=state or default_state_dir(), account=account, region=region,
+            machines=machines, vcpus=vcpus, memory_mib=memory_mib, share=tuple(share or ()),
+            idle_seconds=idle_seconds, privileged=privileged, for_tests=for_tests,
+        ),
+        with_defaults=False,
+    )  # fmt: skip
+
+
+@app.command()
+def up(
+    host: Host = "127.0.0.1",
+    port: Port = 4570,
+    state: State = None,
+    account: Account = "123456789012",
+    region: Region = "us-east-1",
+    machines: Annotated[str, typer.Option(help="What instances run on: local, memory.")] = "local",
+    vcpus: Vcpus = None,
+    memory_mib: MemoryMib = None,
+    share: Share = None,
+    idle_seconds: IdleSeconds = 300,
+    for_tests: ForTests = False,
+) -> None:
+    """The server, machines of this host, and what a first job needs: roles, a compute environment, a queue."""
+    _run(
+        Settings(
+            host=host, port=port, state=state or default_state_dir(), account=account, region=region,
+            machines=machines, vcpus=vcpus, memory_mib=memory_mib, share=tuple(share or ()),
+            idle_seconds=idle_seconds, privileged=True, for_tests=for_tests,
+        ),
+        with_defaults=True,
+    )  # fmt: skip
+
+
+def _run(settings: Settings, *, with_defaults: bool) -> None:
+    if not (len(settings.account) == 12 and settings.account.isascii() and settings.account.isdigit()):
+        sys.exit(f"longshore: `{settings.account}` is no account number: 12 digits are needed")
+    if settings.machines not in ("none", "local", "memory"):
+        sys.exit(f"longshore: `{settings.machines}` is no kind of machine: local, memory")
+    from longshore.server.run import CannotStart
     from longshore.server.run import serve as run
-    from longshore.store.migrate import DatabaseTooNew
     from longshore.telemetry import configure_logs
 
     configure_logs()
-    folder = state or default_state_dir()
     try:
-        run(Settings(host=host, port=port, state=folder, account=account, region=region, for_tests=for_tests))
-    except (AlreadyRunning, DatabaseTooNew, HalfGiven) as error:
+        run(settings, with_defaults=with_defaults)
+    except CannotStart as error:
         sys.exit(f"longshore: {error}")
+
+
+@app.command()
+def env(
+    state: State = None,
+    host: Annotated[str | None, typer.Option(help="Where the server is.", show_default="as it was started")] = None,
+    port: Annotated[int | None, typer.Option(help="The same, its port.", show_default="as it was started")] = None,
+    region: Annotated[str | None, typer.Option(help="The region to work in.", show_default="the server's")] = None,
+) -> None:
+    """Prints what a shell needs to reach the server: `eval "$(longshore env)"`."""
+    from longshore.cli.reach import reach
+
+    there = reach(state, host=host, port=port)
+    for service in _ENDPOINTS:
+        print(f"export AWS_ENDPOINT_URL_{service}={there.endpoint}")
+    print(f"export AWS_ACCESS_KEY_ID={there.access_key_id}")
+    print(f"export AWS_SECRET_ACCESS_KEY={there.secret_access_key}")
+    print(f"export AWS_DEFAULT_REGION={region or there.region}")
+    print("unset AWS_SESSION_TOKEN AWS_PROFILE")
 
 
 _ENDPOINTS = ("IAM", "STS", "EC2", "ECS", "BATCH", "CLOUDWATCH_LOGS", "CLOUDTRAIL")
 
 
 @app.command()
-def env(host: Host = "127.0.0.1", port: Port = 4570, state: State = None, region: Region = "us-east-1") -> None:
-    """Prints what a shell needs to reach the server: `eval "$(longshore env)"`."""
-    keys = _keys(state)
-    endpoint = f"http://{host}:{port}"
-    for service in _ENDPOINTS:
-        print(f"export AWS_ENDPOINT_URL_{service}={endpoint}")
-    print(f"export AWS_ACCESS_KEY_ID={keys[0]}")
-    print(f"export AWS_SECRET_ACCESS_KEY={keys[1]}")
-    print(f"export AWS_DEFAULT_REGION={region}")
-    print("unset AWS_SESSION_TOKEN AWS_PROFILE")
+def explain(
+    job: Annotated[str, typer.Argument(help="A job's id.")],
+    state: State = None,
+    output: Annotated[str, typer.Option(help="text or json.")] = "text",
+) -> None:
+    """Says why a job is where it is, and what it waits for."""
+    import json
 
+    from longshore.cli.reach import Refused, reach
 
-def _keys(state: Path | None) -> tuple[str, str]:
-    import os
-
-    from longshore.server.keys import read_root_keys
-
-    given = os.environ.get("LONGSHORE_ROOT_ACCESS_KEY_ID"), os.environ.get("LONGSHORE_ROOT_SECRET_ACCESS_KEY")
-    if given[0] and given[1]:
-        return given[0], given[1]
-    found = read_root_keys(state or default_state_dir())
-    if found is None:
-        sys.exit("longshore: no server has been started with this state folder yet: no keys")
-    return found.access_key_id, found.secret_access_key
+    try:
+        answer = reach(state).get(f"/_longshore/explain/{job}")
+    except Refused as error:
+        sys.exit(f"longshore: {error}")
+    if output == "json":
+        print(json.dumps(answer, indent=2))
+        return
+    because = f": {answer['statusReason']}" if answer.get("statusReason") else ""
+    print(f"{answer['jobId']} is {answer['status']}{because}")
+    for reason in answer["reasons"]:
+        print(f"- {reason}")
 
 
 def main() -> None:

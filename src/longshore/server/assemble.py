@@ -14,6 +14,7 @@ from longshore.gateway.app import Gateway
 from longshore.gateway.authenticate import Authenticator
 from longshore.gateway.authorize import Authorizer
 from longshore.gateway.dispatch import Dispatcher
+from longshore.imds.app import responder
 from longshore.kit import runner
 from longshore.kit.call import Call
 from longshore.kit.events import Outbox, deliveries
@@ -25,6 +26,11 @@ from longshore.server.keys import RootKeys
 from longshore.server.pages import create_pages
 from longshore.services.cloudtrail.service import SERVICE as CLOUDTRAIL
 from longshore.services.cloudtrail.trail import Trail
+from longshore.services.ec2.machines.base import LaunchOrder, Machines
+from longshore.services.ec2.machines.memory import MemoryMachines
+from longshore.services.ec2.machines.none import NoMachines
+from longshore.services.ec2.metadata import MetadataService
+from longshore.services.ec2.service import SERVICE as EC2
 from longshore.services.ecs.service import SERVICE as ECS
 from longshore.services.iam import entitlements, identities
 from longshore.services.iam.service import SERVICE as IAM
@@ -34,7 +40,7 @@ from longshore.services.sts.service import SERVICE as STS
 from longshore.settings import Settings
 from longshore.store.engine import Store, Transaction
 
-SERVICES = {room.name: room for room in (IAM, STS, ECS, LOGS, CLOUDTRAIL)}
+SERVICES = {room.name: room for room in (IAM, STS, EC2, ECS, LOGS, CLOUDTRAIL)}
 
 
 class Identities:
@@ -91,10 +97,19 @@ class Assembly:
         self.gateway = Gateway(
             house, SERVICES, authenticator=authenticator, authorizer=authorizer, dispatcher=self.dispatcher, pages=pages
         )
+        house.ports["imds"] = MetadataService(house, responder(house))
+        # `local` machines need the supervisor: run.py makes them.
+        self.use(MemoryMachines(house, _without_agent) if settings.machines == "memory" else NoMachines())
         self._tasks: list[asyncio.Task[None]] = []
         _forget()
 
+    def use(self, machines: Machines) -> None:
+        """What instances run on. Before `start`."""
+        self.machines = machines
+        self.house.ports["machines"] = machines
+
     async def start(self) -> None:
+        await self.machines.start()
         loops: list[Loop] = [make() for room in SERVICES.values() for make in room.loops]
         work: list[Coroutine[Any, Any, None]] = [self.trail.run()]
         work += [delivery.run() for delivery in deliveries(self.house, SERVICES.values())]
@@ -106,6 +121,11 @@ class Assembly:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
+
+    async def close(self) -> None:
+        """The end: of the loops, and of every instance."""
+        await self.stop()
+        await self.machines.close(stop_instances=True)
 
     async def call_as_root(self, service: str, operation: str, request: dict[str, Any]) -> Response:
         """An operation as the account's root user, through the same checks as from outside."""
@@ -130,11 +150,16 @@ class Assembly:
         return self.house.store.read(run)
 
     async def reset(self) -> None:
-        """Back to an empty account: nothing remembered."""
-        await self.stop()
+        """Back to an empty account: nothing remembered, every instance ended."""
+        await self.close()
         await self.house.store.write(_empty)
         _forget()
         await self.start()
+
+
+async def _without_agent(order: LaunchOrder, config: dict[str, str]) -> None:
+    """Stands where no agent can run yet."""
+    await asyncio.Event().wait()
 
 
 def _forget() -> None:

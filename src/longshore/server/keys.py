@@ -33,7 +33,7 @@ def root_keys(state: Path | None, ids: Ids) -> RootKeys:
         made = RootKeys(access_key_id, secret)
         if state is not None:
             # `longshore env` shows the keys that the server takes now.
-            _replace(state / "root-credentials.json", msgspec.json.encode(made))
+            replace_file(state / "root-credentials.json", msgspec.json.encode(made))
         return made
     fresh = msgspec.json.encode(RootKeys(ids.unique_id("AKIA"), ids.secret()))
     if state is None:
@@ -63,11 +63,11 @@ def _kept(path: Path, make: Callable[[], bytes]) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        _replace(path, make())
+        replace_file(path, make())
         return path.read_bytes()
 
 
-def _replace(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes) -> None:
     """Whole or not at all, also when the machine dies in between."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

@@ -8,7 +8,6 @@ import fcntl
 import os
 import signal
 import socket
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,17 +17,19 @@ import structlog
 import uvicorn
 
 from longshore.aws.ids import Ids
-from longshore.server import keys
+from longshore.server import defaults, keys
 from longshore.server.assemble import Assembly
+from longshore.server.whereabouts import write_whereabouts
 from longshore.settings import Settings
 from longshore.store.engine import open_store
+from longshore.store.migrate import DatabaseTooNew
 from longshore.world import SystemClock, SystemEntropy
 
 log = structlog.get_logger("longshore.server")
 
 
-class AlreadyRunning(Exception):
-    """Another server has this state folder."""
+class CannotStart(Exception):
+    """Why there will be no server, in words for the one who started it."""
 
 
 class _Quiet(uvicorn.Server):
@@ -39,21 +40,26 @@ class _Quiet(uvicorn.Server):
         yield
 
 
-def serve(settings: Settings) -> None:
-    """Runs until SIGTERM or SIGINT. Prints `ready http://HOST:PORT` when it answers."""
+def serve(settings: Settings, *, with_defaults: bool) -> None:
+    """Runs until SIGTERM or SIGINT. Prints `ready http://HOST:PORT` when it answers. CannotStart.
+
+    `with_defaults`: what a first job needs is there before it says ready.
+    """
     import uvloop
 
     assert settings.state is not None
     settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
     settings.state.chmod(0o700)
     with _held(settings.state / "lock"):
-        uvloop.run(_serve(settings, settings.state))
+        try:
+            uvloop.run(_serve(settings, settings.state, with_defaults=with_defaults))
+        except (keys.HalfGiven, DatabaseTooNew, defaults.NotSettled) as error:
+            raise CannotStart(str(error)) from error
 
 
-async def _serve(settings: Settings, state: Path) -> None:
+async def _serve(settings: Settings, state: Path, *, with_defaults: bool) -> None:
     door = _bind(settings.host, settings.port)
-    port = door.getsockname()[1]
-    settings = msgspec.structs.replace(settings, port=port)
+    settings = msgspec.structs.replace(settings, port=door.getsockname()[1])
     ids = Ids(SystemEntropy())
     store = open_store(state / "longshore.db")
     assembly = Assembly(
@@ -71,17 +77,22 @@ async def _serve(settings: Settings, state: Path) -> None:
     await assembly.start()
     server = _server(assembly.gateway)
     serving = asyncio.create_task(server.serve(sockets=[door]))
-    while not server.started:
-        await asyncio.sleep(0.005)
-    assembly.is_ready = True
-    shown = f"[{settings.host}]" if ":" in settings.host else settings.host
-    print(f"ready http://{shown}:{port}", flush=True)
-    await end.wait()
-    assembly.is_ready = False
-    server.should_exit = True
-    await serving
-    await assembly.stop()
-    store.close()
+    try:
+        while not server.started:
+            await asyncio.sleep(0.005)
+        if with_defaults:
+            await defaults.write_defaults(assembly, state)
+        write_whereabouts(state, settings)
+        assembly.is_ready = True
+        shown = f"[{settings.host}]" if ":" in settings.host else settings.host
+        print(f"ready http://{shown}:{settings.port}", flush=True)
+        await end.wait()
+    finally:
+        assembly.is_ready = False
+        server.should_exit = True
+        await serving
+        await assembly.close()
+        store.close()
 
 
 def _server(app: Any) -> _Quiet:
@@ -109,7 +120,9 @@ def _bind(host: str, port: int) -> socket.socket:
     try:
         door.bind((host, port))
     except OSError as error:
-        sys.exit(f"longshore: can't listen on {host} port {port}: {error.strerror}; another one is given by --port")
+        raise CannotStart(
+            f"can't listen on {host} port {port}: {error.strerror}; another one is given by --port"
+        ) from error
     door.setblocking(False)
     return door
 
@@ -120,7 +133,7 @@ def _held(path: Path) -> Iterator[None]:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise AlreadyRunning(f"another server has the state folder `{path.parent}`") from error
+        raise CannotStart(f"another server has the state folder `{path.parent}`") from error
     try:
         yield
     finally:
