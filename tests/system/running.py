@@ -1,0 +1,104 @@
+"""Real servers for tests: started as a user starts them, ended whatever happens."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import botocore.session
+from botocore.config import Config
+
+ROOT_KEY = "AKIAROOTROOTROOTROOT"
+ROOT_SECRET = "a-secret-of-the-root-user-for-tests-only"
+REGION = "us-east-1"
+LONGSHORE = [sys.executable, "-m", "longshore"]
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+class Server:
+    """`longshore serve` or `up` on a free port. `end()` returns its exit code."""
+
+    def __init__(self, state: Path, *arguments: str, command: str = "serve", ready_seconds: float = 30.0) -> None:
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("AWS_")}
+        environment |= {"LONGSHORE_ROOT_ACCESS_KEY_ID": ROOT_KEY, "LONGSHORE_ROOT_SECRET_ACCESS_KEY": ROOT_SECRET}
+        self.state = state
+        self.log_path = state.parent / f"{state.name}.log"
+        self._log = self.log_path.open("ab")
+        began = time.monotonic()
+        self.process = subprocess.Popen(
+            [*LONGSHORE, command, "--port", "0", "--state", str(state), *arguments],
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            env=environment,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        self.seconds_to_ready = time.monotonic() - began
+        if not line.startswith("ready http://"):
+            self.process.wait(ready_seconds)
+            self._log.close()
+            raise AssertionError(f"not ready: {line!r}\n{self.log()}")
+        self.endpoint = line.split()[1]
+
+    def log(self) -> str:
+        return self.log_path.read_text("utf-8", "replace")
+
+    def client(self, service: str, key: str = ROOT_KEY, secret: str = ROOT_SECRET, token: str | None = None) -> Any:
+        return botocore.session.get_session().create_client(
+            service,
+            region_name=REGION,
+            endpoint_url=self.endpoint,
+            aws_access_key_id=key,
+            aws_secret_access_key=secret,
+            aws_session_token=token,
+            config=Config(retries={"max_attempts": 0}),
+        )
+
+    def aws(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """The real aws command, pointed here as its users point it."""
+        command = CHECKOUT / ".venv-aws" / "bin" / "aws"
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.state.parent),
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_ACCESS_KEY_ID": ROOT_KEY,
+            "AWS_SECRET_ACCESS_KEY": ROOT_SECRET,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+        return subprocess.run([str(command), *arguments], env=environment, capture_output=True, text=True, timeout=60)
+
+    def kill(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait(10)
+        self._close()
+
+    def end(self) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(30)
+        self._close()
+        return code
+
+    def _close(self) -> None:
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+        self._log.close()
+
+
+def wait_for(what: Any, seconds: float = 30.0) -> Any:
+    """Asks until it gives something; for so many seconds at most."""
+    end = time.monotonic() + seconds
+    while True:
+        found = what()
+        if found:
+            return found
+        if time.monotonic() > end:
+            raise AssertionError(f"it did not come about within {seconds} s; the last answer: {found!r}")
+        time.sleep(0.02)
