@@ -27,6 +27,9 @@ _CODES = {
     "ssm": "ValidationException",
     "ec2": "InvalidParameterValue",
 }
+# Enums whose values AWS takes in any case. Batch API reference, EvaluateOnExit, action: "not case sensitive", and it
+# comes back in lower case, so that what was described can be registered again.
+_CASELESS = frozenset({("batch", "RetryAction")})
 # Services that leave the value itself out of some answers; a secret must not come back in an error.
 _VALUES_SHOWN_MAX = 256
 
@@ -76,7 +79,7 @@ def _compile(service: ServiceModel, name: str) -> _Check | None:
         # A shape within itself: looked up when a value really goes that deep.
         return lambda value, where: (_compiled[key] or _anything)(value, where)
     _pending.add(key)
-    made = _make(service, service.shapes[name])
+    made = _make(service, service.shapes[name], caseless=key in _CASELESS)
     _pending.discard(key)
     _compiled[key] = made
     return made
@@ -86,7 +89,7 @@ def _anything(value: Any, where: str) -> Iterator[_Fault]:
     return iter(())
 
 
-def _make(service: ServiceModel, shape: Shape) -> _Check | None:
+def _make(service: ServiceModel, shape: Shape, *, caseless: bool = False) -> _Check | None:
     if shape.type == "structure":
         return _structure(service, shape)
     if shape.type == "list":
@@ -94,7 +97,7 @@ def _make(service: ServiceModel, shape: Shape) -> _Check | None:
     if shape.type == "map":
         return _map(service, shape)
     if shape.type == "string":
-        return _string(shape)
+        return _string(shape, caseless)
     if shape.type == "blob":
         return _sized(shape, "length") if shape.min is not None or shape.max is not None else None
     if shape.type in ("integer", "long", "float", "double"):
@@ -159,7 +162,7 @@ def _map(service: ServiceModel, shape: Shape) -> _Check | None:
     return check
 
 
-def _string(shape: Shape) -> _Check | None:
+def _string(shape: Shape, caseless: bool) -> _Check | None:
     enum = frozenset(shape.enum)
     pattern = _pattern(shape.pattern) if shape.pattern else None
     size = _sized(shape, "length") if shape.min is not None or shape.max is not None else None
@@ -171,7 +174,7 @@ def _string(shape: Shape) -> _Check | None:
     def check(value: Any, where: str) -> Iterator[_Fault]:
         if size is not None:
             yield from size(value, where)
-        if enum and value not in enum:
+        if enum and value not in enum and not (caseless and value.upper() in enum):
             yield where, _fault(value, where, f"Member must satisfy enum value set: {allowed}", sensitive)
         if pattern is not None and not pattern.fullmatch(value):
             text = f"Member must satisfy regular expression pattern: {shape.pattern}"

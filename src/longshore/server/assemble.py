@@ -24,6 +24,7 @@ from longshore.kit.operation import Response
 from longshore.kit.sealing import IdentityDocuments, Sealer
 from longshore.server.keys import RootKeys
 from longshore.server.pages import create_pages
+from longshore.services.batch.service import SERVICE as BATCH
 from longshore.services.cloudtrail.service import SERVICE as CLOUDTRAIL
 from longshore.services.cloudtrail.trail import Trail
 from longshore.services.ec2.machines.base import LaunchOrder, Machines
@@ -40,7 +41,7 @@ from longshore.services.sts.service import SERVICE as STS
 from longshore.settings import Settings
 from longshore.store.engine import Store, Transaction
 
-SERVICES = {room.name: room for room in (IAM, STS, EC2, ECS, LOGS, CLOUDTRAIL)}
+SERVICES = {room.name: room for room in (IAM, STS, EC2, ECS, BATCH, LOGS, CLOUDTRAIL)}
 
 
 class Identities:

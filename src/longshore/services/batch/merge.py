@@ -33,11 +33,6 @@ class MissingParameter(Exception):
         self.name = name
 
 
-class Merged(Struct, frozen=True):
-    container: Wire  # as DescribeJobs shows it
-    override: Wire  # the same, as containerOverrides of a task made from the definition
-
-
 class Needs(Struct, frozen=True):
     """What a job takes of an instance."""
 
@@ -46,26 +41,51 @@ class Needs(Struct, frozen=True):
     gpus: int = 0
 
 
-def merge(properties: Wire, overrides: Wire, parameters: Mapping[str, str]) -> Merged:
-    """The container of a job. MissingParameter: a `Ref::name` of its command has no value."""
+class Template(Struct, frozen=True):
+    """A definition's container, made ready once for all that are submitted with it. Never changed."""
+
+    container: Wire  # of a job that overrides nothing; its command not substituted
+    needs: Needs
+    refers: bool  # whether its command has a `Ref::`
+
+
+class Merged(Struct, frozen=True):
+    container: Wire  # as DescribeJobs shows it
+    override: Wire  # the same, as containerOverrides of a task made from the definition
+    needs: Needs
+
+
+def template(properties: Wire) -> Template:
     container = {key: value for key, value in properties.items() if value is not None}
+    container.setdefault("command", [])
+    for name in _EMPTY_LISTS:
+        container.setdefault(name, [])
+    refers = any("Ref::" in part for part in container["command"])
+    return Template(container, needs(properties), refers)
+
+
+def merge(ready: Template, overrides: Wire, parameters: Mapping[str, str]) -> Merged:
+    """The container of a job. MissingParameter: a `Ref::name` of its command has no value."""
+    if not overrides and not ready.refers:
+        return Merged(ready.container, {}, ready.needs)
+    container = dict(ready.container)
     override: Wire = {}
-    command = substitute(overrides.get("command") or container.get("command") or [], parameters)
-    if command != container.get("command", []):
+    command = substitute(overrides.get("command") or container["command"], parameters)
+    if command != container["command"]:
         override["command"] = command
     container["command"] = command
     if overrides.get("environment"):
-        container["environment"] = merge_environment(container.get("environment", []), overrides["environment"])
+        container["environment"] = merge_environment(container["environment"], overrides["environment"])
         override["environment"] = list(overrides["environment"])
     _merge_resources(container, overrides)
-    before, after = needs(properties), needs(container)
+    before, after = ready.needs, needs(container)
     if after.cpu != before.cpu:
         override["cpu"] = after.cpu
     if after.memory_mib != before.memory_mib:
         override["memory"] = after.memory_mib
-    for name in _EMPTY_LISTS:
-        container.setdefault(name, [])
-    return Merged(container, override)
+    if after.gpus != before.gpus:
+        override["resourceRequirements"] = [{"type": "GPU", "value": str(after.gpus)}]
+    return Merged(container, override, after)
 
 
 def substitute(command: Sequence[str], parameters: Mapping[str, str]) -> list[str]:

@@ -423,17 +423,27 @@ def save_task_definition(tx: Transaction, number: int, task_definition_arn: str)
 
 def definition_named(tx: Transaction, account: str, region: str, reference: str) -> Definition | None:
     """By `name:revision`, `name` (the newest active one), or an ARN of either form."""
+    found = definition_document(tx, account, region, reference)
+    return None if found is None else read_definition(found)
+
+
+def definition_document(tx: Transaction, account: str, region: str, reference: str) -> bytes | None:
+    """As `definition_named`, unread: what is made of a definition can be kept under its very bytes."""
     name = _name_of(account, region, reference, "job-definition")
     if not name:
         return None
     name, _, revision = name.partition(":")
     if not revision:
         row = tx.one(_DEFINITION_NEWEST, account=account, region=region, name=name)
-    elif revision.isdecimal():
+    elif revision.isdecimal() and len(revision) < 10:
         row = tx.one(_DEFINITION_REVISION, account=account, region=region, name=name, revision=int(revision))
     else:
         row = None
-    return None if row is None else _DEFINITION.decode(row[0])
+    return None if row is None else cast("bytes", row[0])
+
+
+def read_definition(found: bytes) -> Definition:
+    return _DEFINITION.decode(found)
 
 
 def last_revision(tx: Transaction, account: str, region: str, name: str) -> int:
@@ -475,6 +485,12 @@ _JOB_BY_ID = Statement(select(jobs.c.document).where(jobs.c.job_id == bindparam(
 _JOB_BY_TASK = Statement(select(jobs.c.document).where(jobs.c.task_arn == bindparam("task_arn")))
 _JOB_BY_TOKEN = Statement(select(jobs.c.document).where(jobs.c.token == bindparam("token")))
 _JOB_IDS = Statement(select(jobs.c.number, jobs.c.status).where(jobs.c.job_id == bindparam("job_id")))
+_WHOLE_JOB = Statement(
+    select(jobs.c.document, bodies.c.document, job_tags.c.document)
+    .join(bodies, bodies.c.number == jobs.c.number)
+    .outerjoin(job_tags, job_tags.c.number == jobs.c.number)
+    .where(jobs.c.job_id == bindparam("job_id"))
+)
 _BODY_OF = Statement(select(bodies.c.document).where(bodies.c.number == bindparam("number")))
 _SUBMITTED = Statement(
     select(jobs.c.document)
@@ -613,6 +629,14 @@ def job_of_task(tx: Transaction, task_arn: str) -> Job | None:
 
 def job_of_token(tx: Transaction, token: str) -> Job | None:
     return _job(tx.one(_JOB_BY_TOKEN, token=token))
+
+
+def whole_job(tx: Transaction, job_id: str) -> tuple[Job, Body, dict[str, str]] | None:
+    """The job, what it was submitted with, and its tags, in one statement."""
+    row = tx.one(_WHOLE_JOB, job_id=job_id)
+    if row is None:
+        return None
+    return _JOB.decode(row[0]), _BODY.decode(row[1]), _TAGS.decode(row[2]) if row[2] is not None else {}
 
 
 def body(tx: Transaction, number: int) -> Body:

@@ -1,0 +1,13 @@
+"""The door of the room."""
+
+from __future__ import annotations
+
+from longshore.kit.service import Service
+from longshore.services.batch.access import ACCESS
+from longshore.services.batch.operations import compute_environments, job_definitions, job_queues, jobs, tags
+
+SERVICE = Service(
+    "batch",
+    operations=[compute_environments, job_queues, job_definitions, jobs, tags],
+    access=ACCESS,
+)
