@@ -36,6 +36,8 @@ async def run(house: House, loop: Loop) -> None:
         delay = (wake_at - house.clock.now()).total_seconds()
         if delay > 0:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(news.wait(), delay)
+                # Not `wait_for`: on Python 3.11 it loses a cancellation that meets the event.
+                async with asyncio.timeout(delay):
+                    await news.wait()
         else:
             await asyncio.sleep(0)

@@ -45,7 +45,9 @@ class Trail:
             while True:
                 await self._news.wait()
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._urgent.wait(), FLUSH_SECONDS)
+                    # Not `wait_for`: on Python 3.11 it loses a cancellation that meets the event.
+                    async with asyncio.timeout(FLUSH_SECONDS):
+                        await self._urgent.wait()
                 await self.flush()
         except asyncio.CancelledError:
             await self.flush()

@@ -141,7 +141,9 @@ class _Poll:
         now = self._house.now()
         pause = (self._conversation.next_wake(now) - now).total_seconds()
         try:
-            await asyncio.wait_for(self._notifier.news.wait(), max(pause, 0))
+            # Not `wait_for`: on Python 3.11 it loses a cancellation that meets the event.
+            async with asyncio.timeout(max(pause, 0)):
+                await self._notifier.news.wait()
         except TimeoutError:
             return
 
