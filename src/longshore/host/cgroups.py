@@ -1,0 +1,271 @@
+"""Control groups: what a group of processes may take of the machine, told the same way on cgroups v1, hybrid and v2.
+
+A group is named by its path from the root of the hierarchy, `/longshore/i-0123`, whatever the kernel's layout: on v2 that
+is one folder, on v1 one in each of the controllers that we use. Hybrid is v1 for us: its controllers are there. Of v2 one
+rule shows through: a group that has processes of its own can't hand limits to groups below it, so those who have children
+keep their processes in a leaf (`/longshore/i-0123/agent`).
+
+Source: Linux, Documentation/admin-guide/cgroup-v1/ and cgroup-v2.rst.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import signal
+import time
+from pathlib import Path
+
+from msgspec import Struct
+
+# What we put limits on. cpuacct goes along with cpu, so that a group's use can be read.
+_CONTROLLERS_V1 = ("cpu", "cpuacct", "memory", "pids", "devices")
+_CONTROLLERS_V2 = ("cpu", "memory", "pids")
+
+_MIB = 1024 * 1024
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """None: no limit of this kind."""
+
+    cpu_shares: int | None = None  # 2 to 262144, 1,024 a vCPU; what a group gets when all want more than there is
+    cpus: float | None = None  # what it gets at most
+    memory_mib: int | None = None
+    memory_swap_mib: int | None = None  # memory and swap together; not below memory_mib
+    memory_reservation_mib: int | None = None
+    pids: int | None = None
+    devices: tuple[str, ...] | None = None  # `c 1:3 rwm`; v1 alone: v2 knows device rules as programs only
+
+
+NO_LIMITS = Limits()
+
+
+class Mounted(Struct, frozen=True):
+    """A hierarchy, or only a branch of it, as an instance sees its own."""
+
+    place: Path
+    root: str = "/"  # the group that `place` shows
+
+    def folder(self, group: str) -> Path:
+        parts = [part for part in group.removeprefix(self.root.rstrip("/")).split("/") if part]
+        assert ".." not in parts, group
+        return self.place.joinpath(*parts)
+
+
+class Hierarchy:
+    """The host's control groups as this process sees them mounted."""
+
+    def __init__(self, mounts: dict[str, Mounted]) -> None:
+        """`mounts`: controller -> where it is mounted; v2 under the name `unified`, alone."""
+        self._mounts = mounts
+        self.version = 2 if "unified" in mounts else 1
+
+    @classmethod
+    def of_this_process(cls) -> Hierarchy:
+        """OSError: there are no control groups to use."""
+        mounts = mounts_in(Path("/proc/self/mountinfo").read_text())
+        if not mounts:
+            raise OSError(errno.ENOENT, "no control groups are mounted under /sys/fs/cgroup")
+        return cls(mounts)
+
+    def folders(self, group: str) -> list[Path]:
+        """The group's folders, each once, also where controllers share a mount."""
+        return list(dict.fromkeys(mount.folder(group) for mount in self._mounts.values()))
+
+    def entrances(self, group: str) -> list[Path]:
+        """The files into which a process writes `0` to join the group."""
+        return [folder / "cgroup.procs" for folder in self.folders(group)]
+
+    def make(self, group: str, limits: Limits = NO_LIMITS) -> None:
+        """The group with these limits; one that is there gets them too. OSError: a limit can't be had."""
+        if self.version == 2:
+            self._delegate(group)
+        for folder in self.folders(group):
+            folder.mkdir(parents=True, exist_ok=True)
+        values = limits_v2(limits) if self.version == 2 else limits_v1(limits)
+        for file, value in values:
+            self._write(group, file, value)
+
+    def join(self, group: str, pid: int) -> None:
+        for entrance in self.entrances(group):
+            entrance.write_text(str(pid))
+
+    def processes(self, group: str) -> list[int]:
+        """Those in the group and below."""
+        found: set[int] = set()
+        for folder in self.folders(group):
+            for path, _, _ in os.walk(folder):
+                # A group may go while it is read.
+                with contextlib.suppress(OSError):
+                    found.update(map(int, Path(path, "cgroup.procs").read_text().split()))
+        return sorted(found)
+
+    def kill_all(self, group: str) -> None:
+        """SIGKILL to all that is in the group and below, and to what they start meanwhile."""
+        for folder in self.folders(group):
+            kill = folder / "cgroup.kill"  # v2, Linux 5.14 and later
+            if kill.exists():
+                kill.write_text("1")
+                return
+        # Without it a fork may slip through between reading and killing, hence again until none is left.
+        for _ in range(100):
+            pids = self.processes(group)
+            if not pids:
+                return
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.001)
+
+    def remove(self, group: str) -> bool:
+        """Removes the group and those below. False: some process is still in it."""
+        is_gone = True
+        for folder in self.folders(group):
+            for path, _, _ in os.walk(folder, topdown=False):
+                try:
+                    os.rmdir(path)
+                except FileNotFoundError:
+                    pass
+                except OSError as error:
+                    if error.errno != errno.EBUSY:
+                        raise
+                    is_gone = False
+        return is_gone
+
+    def groups(self, parent: str) -> list[str]:
+        """The groups right below one."""
+        names: set[str] = set()
+        for folder in self.folders(parent):
+            with contextlib.suppress(FileNotFoundError):
+                names.update(entry.name for entry in os.scandir(folder) if entry.is_dir())
+        return [f"{parent.rstrip('/')}/{name}" for name in sorted(names)]
+
+    def oom_kills(self, group: str) -> int:
+        """How many processes of the group the kernel has killed for want of memory; 0 also if that can't be read.
+
+        On v2 those of the groups below count too, on v1 they don't.
+        """
+        file = "memory.events" if self.version == 2 else "memory.oom_control"
+        try:
+            text = self._file(group, file).read_text()
+        except OSError:
+            return 0
+        pairs = (line.split() for line in text.splitlines())
+        return next((int(pair[1]) for pair in pairs if pair[0] == "oom_kill"), 0)
+
+    def memory_bytes(self, group: str) -> int | None:
+        """What the group uses now; None: it can't be read."""
+        file = "memory.current" if self.version == 2 else "memory.usage_in_bytes"
+        try:
+            return int(self._file(group, file).read_text())
+        except OSError:
+            return None
+
+    def cpu_seconds(self, group: str) -> float | None:
+        """What the group has used since it was made; None: it can't be read."""
+        try:
+            if self.version == 1:
+                return int(self._file(group, "cpuacct.usage").read_text()) / 1e9
+            pairs = (line.split() for line in self._file(group, "cpu.stat").read_text().splitlines())
+            return next((int(pair[1]) / 1e6 for pair in pairs if pair[0] == "usage_usec"), None)
+        except OSError:
+            return None
+
+    def _file(self, group: str, file: str) -> Path:
+        controller = "unified" if self.version == 2 else file.partition(".")[0]
+        mount = self._mounts.get(controller)
+        if mount is None:
+            raise OSError(errno.ENOENT, f"the `{controller}` control group is not mounted")
+        return mount.folder(group) / file
+
+    def _write(self, group: str, file: str, value: str) -> None:
+        try:
+            self._file(group, file).write_text(value)
+        except OSError as error:
+            if file in _MAY_BE_MISSING and error.errno in (errno.ENOENT, errno.EACCES, errno.EOPNOTSUPP):
+                return
+            raise OSError(error.errno, f"{file} of {group} can't be set to {value}: {error.strerror}") from error
+
+    def _delegate(self, group: str) -> None:
+        """v2: each group on the way down hands its controllers on to its children."""
+        mounted = self._mounts["unified"]
+        folder = mounted.place
+        for part in mounted.folder(group).relative_to(folder).parts:
+            offered = (folder / "cgroup.controllers").read_text().split()
+            handed_on = (folder / "cgroup.subtree_control").read_text().split()
+            wanted = [name for name in _CONTROLLERS_V2 if name in offered and name not in handed_on]
+            if wanted:
+                (folder / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in wanted))
+            folder = folder / part
+            folder.mkdir(exist_ok=True)
+
+
+# Kernels without accounting of swap, and v1 without CFS bandwidth, lack these; a job runs all the same.
+_MAY_BE_MISSING = {"memory.memsw.limit_in_bytes", "memory.swap.max", "cpu.cfs_quota_us", "cpu.cfs_period_us"}
+
+_PERIOD_US = 100_000
+
+
+def limits_v1(limits: Limits) -> list[tuple[str, str]]:
+    """(file, value) in the order in which they must be written. Pure."""
+    values: list[tuple[str, str]] = []
+    if limits.cpu_shares is not None:
+        values.append(("cpu.shares", str(max(2, limits.cpu_shares))))
+    if limits.cpus is not None:
+        values += [("cpu.cfs_period_us", str(_PERIOD_US)), ("cpu.cfs_quota_us", str(round(limits.cpus * _PERIOD_US)))]
+    if limits.memory_reservation_mib is not None:
+        values.append(("memory.soft_limit_in_bytes", str(limits.memory_reservation_mib * _MIB)))
+    if limits.memory_mib is not None:
+        values.append(("memory.limit_in_bytes", str(limits.memory_mib * _MIB)))
+        if limits.memory_swap_mib is not None:
+            # Never below memory alone, hence after it.
+            values.append(("memory.memsw.limit_in_bytes", str(limits.memory_swap_mib * _MIB)))
+    if limits.pids is not None:
+        values.append(("pids.max", str(limits.pids)))
+    if limits.devices is not None:
+        values.append(("devices.deny", "a"))
+        values += [("devices.allow", rule) for rule in limits.devices]
+    return values
+
+
+def limits_v2(limits: Limits) -> list[tuple[str, str]]:
+    """(file, value). Pure."""
+    values: list[tuple[str, str]] = []
+    if limits.cpu_shares is not None:
+        values.append(("cpu.weight", str(weight(limits.cpu_shares))))
+    if limits.cpus is not None:
+        values.append(("cpu.max", f"{round(limits.cpus * _PERIOD_US)} {_PERIOD_US}"))
+    if limits.memory_reservation_mib is not None:
+        values.append(("memory.low", str(limits.memory_reservation_mib * _MIB)))
+    if limits.memory_mib is not None:
+        values.append(("memory.max", str(limits.memory_mib * _MIB)))
+        if limits.memory_swap_mib is not None:
+            values.append(("memory.swap.max", str((limits.memory_swap_mib - limits.memory_mib) * _MIB)))
+    if limits.pids is not None:
+        values.append(("pids.max", str(limits.pids)))
+    return values
+
+
+def weight(cpu_shares: int) -> int:
+    """v2's weight, 1 to 10000, for v1's shares, 2 to 262144. The line that runc and crun draw between the two ranges."""
+    shares = min(max(2, cpu_shares), 262144)
+    return 1 + (shares - 2) * 9999 // 262142
+
+
+def mounts_in(mountinfo: str) -> dict[str, Mounted]:
+    """Controller -> mount; `unified` alone where v2 has the controllers. Pure: the text of /proc/self/mountinfo."""
+    v1: dict[str, Mounted] = {}
+    unified: Mounted | None = None
+    for line in mountinfo.splitlines():
+        before, _, after = line.partition(" - ")
+        kind, _, options = after.split()[:3]
+        root, place = before.split()[3:5]
+        mounted = Mounted(Path(place), root)
+        if kind == "cgroup":
+            v1.update({name: mounted for name in options.split(",") if name in _CONTROLLERS_V1})
+        elif kind == "cgroup2":
+            unified = mounted
+    if v1:
+        return {name: v1[name] for name in _CONTROLLERS_V1 if name in v1}
+    return {"unified": unified} if unified is not None else {}

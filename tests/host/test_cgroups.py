@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from longshore.host.cgroups import Hierarchy, Limits, Mounted, limits_v1, limits_v2, mounts_in, weight
+
+HYBRID = """\
+30 23 0:26 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755
+31 30 0:27 / /sys/fs/cgroup/cpu,cpuacct rw,relatime shared:5 - cgroup cgroup rw,cpu,cpuacct
+32 30 0:28 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory
+33 30 0:29 / /sys/fs/cgroup/pids rw,relatime - cgroup cgroup rw,pids
+34 30 0:30 / /sys/fs/cgroup/blkio rw,relatime - cgroup cgroup rw,blkio
+35 30 0:31 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw
+"""
+V2 = "31 23 0:27 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n"
+BRANCH = "31 23 0:27 /longshore/i-1 /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"
+
+
+def test_hybrid_is_v1_for_us() -> None:
+    mounts = mounts_in(HYBRID)
+    assert list(mounts) == ["cpu", "cpuacct", "memory", "pids"]
+    assert mounts["cpu"] == mounts["cpuacct"] == Mounted(Path("/sys/fs/cgroup/cpu,cpuacct"))
+    hierarchy = Hierarchy(mounts)
+    assert hierarchy.version == 1
+    assert [str(folder) for folder in hierarchy.folders("/a/b")] == [
+        "/sys/fs/cgroup/cpu,cpuacct/a/b",
+        "/sys/fs/cgroup/memory/a/b",
+        "/sys/fs/cgroup/pids/a/b",
+    ]
+
+
+def test_v2_is_one_folder() -> None:
+    hierarchy = Hierarchy(mounts_in(V2))
+    assert hierarchy.version == 2
+    assert [str(file) for file in hierarchy.entrances("/a")] == ["/sys/fs/cgroup/a/cgroup.procs"]
+
+
+def test_where_only_a_branch_is_mounted_its_groups_are_found_by_their_full_name() -> None:
+    hierarchy = Hierarchy(mounts_in(BRANCH))
+    assert [str(folder) for folder in hierarchy.folders("/longshore/i-1/c")] == ["/sys/fs/cgroup/c"]
+
+
+ALL = Limits(
+    cpu_shares=1024,
+    cpus=1.5,
+    memory_mib=64,
+    memory_swap_mib=96,
+    memory_reservation_mib=32,
+    pids=100,
+    devices=("c 1:3 rwm",),
+)
+
+
+def test_limits_in_the_words_of_v1_swap_after_memory_and_denial_before_what_is_allowed() -> None:
+    assert limits_v1(ALL) == [
+        ("cpu.shares", "1024"),
+        ("cpu.cfs_period_us", "100000"),
+        ("cpu.cfs_quota_us", "150000"),
+        ("memory.soft_limit_in_bytes", "33554432"),
+        ("memory.limit_in_bytes", "67108864"),
+        ("memory.memsw.limit_in_bytes", "100663296"),
+        ("pids.max", "100"),
+        ("devices.deny", "a"),
+        ("devices.allow", "c 1:3 rwm"),
+    ]
+
+
+def test_limits_in_the_words_of_v2_where_swap_is_counted_apart() -> None:
+    assert limits_v2(ALL) == [
+        ("cpu.weight", "39"),
+        ("cpu.max", "150000 100000"),
+        ("memory.low", "33554432"),
+        ("memory.max", "67108864"),
+        ("memory.swap.max", "33554432"),
+        ("pids.max", "100"),
+    ]
+
+
+def test_nothing_asked_is_nothing_written() -> None:
+    assert limits_v1(Limits()) == limits_v2(Limits()) == []
+
+
+@pytest.mark.parametrize(("shares", "expected"), [(0, 1), (2, 1), (1024, 39), (262144, 10000), (10**9, 10000)])
+def test_shares_become_weights(shares: int, expected: int) -> None:
+    assert weight(shares) == expected
+
+
+def test_on_v2_each_group_hands_on_what_it_is_offered(tmp_path: Path) -> None:
+    for folder, offered in ((tmp_path, "cpu memory"), (tmp_path / "a", "cpu memory pids")):
+        folder.mkdir(exist_ok=True)
+        (folder / "cgroup.controllers").write_text(offered)
+        (folder / "cgroup.subtree_control").write_text("cpu" if folder == tmp_path else "")
+    Hierarchy({"unified": Mounted(tmp_path)}).make("/a/b", Limits(pids=5))
+    assert (tmp_path / "cgroup.subtree_control").read_text() == "+memory"
+    assert (tmp_path / "a" / "cgroup.subtree_control").read_text() == "+cpu +memory +pids"
+    assert (tmp_path / "a" / "b" / "pids.max").read_text() == "5"
+
+
+def test_kills_for_want_of_memory_are_read_in_both_layouts(tmp_path: Path) -> None:
+    (tmp_path / "memory.events").write_text("low 0\nhigh 0\nmax 9\noom 3\noom_kill 2\noom_group_kill 0\n")
+    (tmp_path / "memory.oom_control").write_text("oom_kill_disable 0\nunder_oom 0\noom_kill 1\n")
+    assert Hierarchy({"unified": Mounted(tmp_path)}).oom_kills("/") == 2
+    assert Hierarchy({"memory": Mounted(tmp_path)}).oom_kills("/") == 1
+    assert Hierarchy({"memory": Mounted(tmp_path)}).oom_kills("/gone") == 0
+
+
+def own_hierarchy() -> Hierarchy:
+    if os.geteuid() != 0:
+        pytest.skip("control groups are made by root alone")
+    try:
+        hierarchy = Hierarchy.of_this_process()
+        hierarchy.make(GROUP)
+    except OSError as error:
+        pytest.skip(f"this machine lets us make no control groups: {error}")
+    return hierarchy
+
+
+GROUP = f"/longshore-test-{os.getpid()}"
+
+
+def test_a_group_is_made_joined_killed_and_removed() -> None:
+    hierarchy = own_hierarchy()
+    child = f"{GROUP}/child"
+    hierarchy.make(child, Limits(pids=50))
+    assert hierarchy.groups(GROUP) == [child]
+    # It waits for a line of ours, so that it is in the group before it has a child of its own.
+    process = subprocess.Popen(["/bin/sh", "-c", "read go; sleep 60 & wait"], stdin=subprocess.PIPE)
+    try:
+        hierarchy.join(child, process.pid)
+        assert process.stdin is not None
+        process.stdin.write(b"go\n")
+        process.stdin.flush()
+        for _ in range(500):
+            if len(hierarchy.processes(GROUP)) == 2:
+                break
+            time.sleep(0.01)
+        assert len(hierarchy.processes(GROUP)) == 2
+        assert not hierarchy.remove(GROUP)
+        hierarchy.kill_all(GROUP)
+        assert process.wait(timeout=10) == -9
+    finally:
+        hierarchy.kill_all(GROUP)
+        process.kill()
+        process.communicate()
+    for _ in range(500):
+        if hierarchy.remove(GROUP):
+            break
+        time.sleep(0.01)
+    assert not any(folder.exists() for folder in hierarchy.folders(GROUP))
