@@ -30,7 +30,7 @@ class Trouble(Struct, frozen=True):
     """Why nothing is launched or placed for a while. Ends at `until`, or when a role changes."""
 
     text: str
-    code: str  # "permissions", "capacity"
+    code: str  # "permissions", "start" (permissions to place), "launch" (refused for another reason), "capacity"
     until: int  # epoch milliseconds
     tries: int = 1
     instance_type: str | None = None  # None: whichever type
@@ -59,6 +59,7 @@ class Environment(Struct, frozen=True, kw_only=True):
     tags: dict[str, str] = {}
     troubles: tuple[Trouble, ...] = ()
     tries: int = 0  # failed preparations in a row
+    registered: dict[str, tuple[int, int]] = {}  # instance type -> (CPU units, MiB) seen registered, where less than expected
 
 
 class Queue(Struct, frozen=True, kw_only=True):
@@ -141,6 +142,7 @@ class Job(Struct, frozen=True, omit_defaults=True, kw_only=True):
     started_at: int | None = None
     stopped_at: int | None = None
     status_reason: str | None = None
+    blocked_since: int | None = None  # when it came to stand at the head of its queue for the reason in `status_reason`
     exit_code: int | None = None
     reason: str | None = None
     is_cancelled: bool = False
@@ -182,10 +184,14 @@ class Instance(Struct, frozen=True, kw_only=True):
     launched_at: int | None = None
     container_instance_arn: str | None = None  # None: has not joined
     connected: bool = False  # whether its agent is
+    disconnected_at: int | None = None  # since when its agent has been silent; None: it is not, or has not joined
     active: bool = True  # False: drained by somebody
+    outdated_at: int | None = None  # the environment's instances are wanted otherwise since; it takes no new jobs
+    used: bool = False  # whether it ever had a job
     idle_since: int = 0
     refusal: str | None = None  # the last call of its agent that was refused, and why
     held_until: int = 0  # nothing is placed on it before: ECS refused a task
+    held_because: str | None = None
 
 
 Kind = Literal["prepare", "dismantle", "launch", "start", "stop", "terminate"]

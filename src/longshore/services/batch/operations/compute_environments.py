@@ -216,7 +216,7 @@ def _replace_instances(call: Call, environment: Environment) -> None:
             continue
         jobs, _, _ = store.used_on_instance(call.transaction, one.number)
         if jobs:
-            store.save_instance(call.transaction, replace(one, active=False))
+            store.save_instance(call.transaction, replace(one, outdated_at=now))
         else:
             store.save_instance(call.transaction, replace(one, phase="retiring", idle_since=now))
             life.intend(call, environment.account, environment.region, "terminate", one.number)
