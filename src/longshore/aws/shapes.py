@@ -45,6 +45,8 @@ def check(operation: OperationModel, request: Mapping[str, Any]) -> None:
     service = operation.service.name
     if service == "ec2":
         _refuse_ec2(faults)
+    if service == "iam":
+        faults = _in_iam_words(faults)
     count = len(faults)
     noun = "error" if count == 1 else "errors"
     message = f"{count} validation {noun} detected: " + "; ".join(text for _, text in faults)
@@ -59,6 +61,28 @@ def _refuse_ec2(faults: list[_Fault]) -> None:
     if text.endswith("Member must not be null"):
         raise AwsError("MissingParameter", f"The request must contain the parameter {name}", status=400)
     raise AwsError("InvalidParameterValue", text, status=400)
+
+
+# Recorded from AWS: IAM has words of its own for names and paths of the wrong form.
+_IAM_WORDS = {
+    r"[\w+=,.@-]+": "It must contain only alphanumeric characters and/or the following: +=,.@_-",
+    r"(\u002F)|(\u002F[\u0021-\u007E]+\u002F)": (
+        "It must begin and end with / and contain only alphanumeric characters and/or / characters."
+    ),
+}
+
+
+def _in_iam_words(faults: list[_Fault]) -> list[_Fault]:
+    """Recorded from AWS: of an enum IAM tells neither the value nor the set."""
+    told = []
+    for where, text in faults:
+        constraint, _, detail = text.partition(" failed to satisfy constraint: ")[2].partition(": ")
+        if constraint.endswith("regular expression pattern") and detail in _IAM_WORDS:
+            raise AwsError("ValidationError", f"The specified value for {where} is invalid. {_IAM_WORDS[detail]}")
+        if constraint.endswith("enum value set"):
+            text = f"Value at '{where}' failed to satisfy constraint: {constraint}"
+        told.append((where, text))
+    return told
 
 
 @cache

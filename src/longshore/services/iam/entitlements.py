@@ -113,7 +113,7 @@ def trust_text(transaction: Transaction, account: str, role: Role) -> str:
     for arn, unique_id in role.trusted_ids.items():
         if unique_id_of(transaction, account, arn) != unique_id:
             stale[arn] = unique_id
-    return _with_ids(role.trust, stale) if stale else role.trust
+    return trust_with(role.trust, stale) if stale else role.trust
 
 
 def unique_id_of(transaction: Transaction, account: str, arn: str) -> str | None:
@@ -127,7 +127,8 @@ def unique_id_of(transaction: Transaction, account: str, arn: str) -> str | None
     return user.user_id if user is not None and user.arn == arn else None
 
 
-def _with_ids(text: str, stale: Mapping[str, str]) -> str:
+def trust_with(text: str, names: Mapping[str, str]) -> str:
+    """The trust policy with its AWS principals renamed: old name -> new name."""
     document = msgspec.json.decode(text)
     statements = document["Statement"] if isinstance(document["Statement"], list) else [document["Statement"]]
     for statement in statements:
@@ -135,9 +136,9 @@ def _with_ids(text: str, stale: Mapping[str, str]) -> str:
         if isinstance(principal, dict) and "AWS" in principal:
             named = principal["AWS"]
             if isinstance(named, list):
-                principal["AWS"] = [stale.get(each, each) for each in named]
+                principal["AWS"] = [names.get(each, each) for each in named]
             else:
-                principal["AWS"] = stale.get(named, named)
+                principal["AWS"] = names.get(named, named)
     return msgspec.json.encode(document).decode()
 
 

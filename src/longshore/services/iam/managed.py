@@ -47,7 +47,9 @@ def find(policy_arn: str) -> Policy | None:
 @cache
 def listed() -> tuple[Policy, ...]:
     folder = resources.files("longshore.services.iam") / "managed_policies"
-    entries = sorted((entry for entry in folder.iterdir() if entry.name.endswith(".json")), key=lambda each: each.name)
+    entries = sorted(
+        (entry for entry in folder.iterdir() if entry.name.endswith(".json")), key=lambda each: each.name.lower()
+    )
     return tuple(_policy(msgspec.json.decode(entry.read_bytes(), type=_File)) for entry in entries)
 
 

@@ -123,6 +123,15 @@ def without_tags(tags: Mapping[str, str], keys: Iterable[str]) -> dict[str, str]
 
 def aws_principals(trust: str) -> list[str]:
     """The ARNs of users and roles that a trust policy names."""
+    return [each for each in _aws(trust) if ":iam::" in each and (":user/" in each or ":role/" in each)]
+
+
+def bare_accounts(trust: str) -> list[str]:
+    """The accounts that a trust policy names by number."""
+    return [each for each in _aws(trust) if each.isdigit()]
+
+
+def _aws(trust: str) -> list[str]:
     document = msgspec.json.decode(trust)
     statements = document["Statement"] if isinstance(document["Statement"], list) else [document["Statement"]]
     found: list[str] = []
@@ -131,4 +140,4 @@ def aws_principals(trust: str) -> list[str]:
         if isinstance(principal, dict):
             named = principal.get("AWS") or []
             found += [named] if isinstance(named, str) else named
-    return [each for each in found if ":iam::" in each and (":user/" in each or ":role/" in each)]
+    return found

@@ -117,6 +117,11 @@ def find(transaction: Transaction, kind: type[Entity], account: str, name: str) 
     return found
 
 
+def folded(entity: Role | User | InstanceProfile | Policy) -> str:
+    """The name by which an entity is kept, and in whose order `listed` gives them."""
+    return entity.name.lower()
+
+
 def listed(transaction: Transaction, kind: type[Entity], account: str) -> list[Entity]:
     """All of a kind, by name."""
     statements = _KINDS[kind]
@@ -132,7 +137,7 @@ def add(transaction: Transaction, account: str, entity: Role | User | InstancePr
     transaction.run(
         _KINDS[type(entity)].add,
         b_account=account,
-        b_folded=entity.name.lower(),
+        b_folded=folded(entity),
         b_document=msgspec.json.encode(entity),
     )
     touch(transaction, account)
@@ -142,14 +147,14 @@ def save(transaction: Transaction, account: str, entity: Role | User | InstanceP
     transaction.run(
         _KINDS[type(entity)].save,
         b_account=account,
-        b_folded=entity.name.lower(),
+        b_folded=folded(entity),
         b_document=msgspec.json.encode(entity),
     )
     touch(transaction, account)
 
 
 def drop(transaction: Transaction, account: str, entity: Role | User | InstanceProfile | Policy) -> None:
-    transaction.run(_KINDS[type(entity)].drop, b_account=account, b_folded=entity.name.lower())
+    transaction.run(_KINDS[type(entity)].drop, b_account=account, b_folded=folded(entity))
     touch(transaction, account)
 
 
@@ -187,8 +192,11 @@ def drop_key(transaction: Transaction, account: str, key: AccessKey) -> None:
 
 def version(transaction: Transaction, account: str) -> int:
     """Of all that authorization reads; 0 before the first change. What is cached is cached under it."""
-    row = transaction.one(_VERSION, account=account)
-    return int(row[0]) if row else 0
+    known: int | None = transaction.known.get((_VERSION, account))
+    if known is None:
+        row = transaction.one(_VERSION, account=account)
+        known = transaction.known[_VERSION, account] = int(row[0]) if row else 0
+    return known
 
 
 _last_version = 0  # the highest that this process has given, to any account of any house
@@ -200,3 +208,4 @@ def touch(transaction: Transaction, account: str) -> None:
     _last_version = max(_last_version, version(transaction, account)) + 1
     if not transaction.run(_SET_VERSION, b_account=account, b_version=_last_version):
         transaction.run(_FIRST_VERSION, account=account, version=_last_version)
+    transaction.known[_VERSION, account] = _last_version

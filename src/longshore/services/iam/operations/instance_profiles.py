@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from msgspec.structs import replace
@@ -61,23 +62,20 @@ def get_instance_profile(call: Call, request: Request) -> Response:
 @operation
 def list_instance_profiles(call: Call, request: Request) -> Response:
     prefix = request.get("PathPrefix") or "/"
-    profiles = [
-        _shown(call, profile)
-        for profile in store.listed(call.transaction, InstanceProfile, call.account)
-        if profile.path.startswith(prefix)
-    ]
-    return shown.page(request, "InstanceProfiles", profiles)
+    return _page(call, request, lambda profile: profile.path.startswith(prefix))
 
 
 @operation
 def list_instance_profiles_for_role(call: Call, request: Request) -> Response:
     role = roles.existing(call, request["RoleName"])
-    profiles = [
-        _shown(call, profile)
-        for profile in store.listed(call.transaction, InstanceProfile, call.account)
-        if profile.role_name == role.name
-    ]
-    return shown.page(request, "InstanceProfiles", profiles)
+    return _page(call, request, lambda profile: profile.role_name == role.name)
+
+
+def _page(call: Call, request: Request, wanted: Callable[[InstanceProfile], bool]) -> Response:
+    profiles = [each for each in store.listed(call.transaction, InstanceProfile, call.account) if wanted(each)]
+    return shown.page(
+        request, "InstanceProfiles", profiles, key=store.folded, show=lambda profile: _shown(call, profile)
+    )
 
 
 @operation

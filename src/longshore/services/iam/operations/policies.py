@@ -93,19 +93,20 @@ def get_policy(call: Call, request: Request) -> Response:
 def list_policies(call: Call, request: Request) -> Response:
     scope, prefix = request.get("Scope") or "All", request.get("PathPrefix") or "/"
     found: list[Policy] = []
-    if scope in ("All", "AWS"):
-        found += managed.listed()
     if scope in ("All", "Local"):
         found += store.listed(call.transaction, Policy, call.account)
+    if scope in ("All", "AWS"):
+        found += managed.listed()
     uses = _Uses(call)
     counts = uses.boundaries if request.get("PolicyUsageFilter") == "PermissionsBoundary" else uses.attached
     only_used = bool(request.get("OnlyAttached") or request.get("PolicyUsageFilter"))
-    answers = [
-        uses.shown(policy, whole=False)
-        for policy in found
-        if policy.path.startswith(prefix) and (counts[policy.arn] or not only_used)
-    ]
-    return shown.page(request, "Policies", answers)
+    found = [each for each in found if each.path.startswith(prefix) and (counts[each.arn] or not only_used)]
+    return shown.page(request, "Policies", found, key=_order, show=lambda policy: uses.shown(policy, whole=False))
+
+
+def _order(policy: Policy) -> str:
+    """The account's own before AWS's, each by name."""
+    return f"{int(managed.is_aws_managed(policy.arn))}{policy.name.lower()}"
 
 
 @operation

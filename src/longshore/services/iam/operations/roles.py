@@ -39,6 +39,19 @@ def changed(call: Call, role: Role) -> None:
     call.emit("IAM Role Changed", role.arn, {"roleName": role.name})
 
 
+def checked_trust(text: str) -> str:
+    """The trust policy as it is kept: an account that was given by its number alone is shown by its ARN.
+
+    Source: IAM user guide, "AWS JSON policy elements: Principal", AWS account principals.
+    MalformedPolicyDocument, LimitExceeded.
+    """
+    rules.check_trust(text)
+    accounts = rules.bare_accounts(text)
+    if not accounts:
+        return text
+    return entitlements.trust_with(text, {account: f"arn:aws:iam::{account}:root" for account in accounts})
+
+
 def trusted_ids(call: Call, trust: str) -> dict[str, str]:
     """ARN of each user or role of this account that the trust policy names -> its unique id.
 
@@ -62,8 +75,7 @@ def trust_of(call: Call, role: Role) -> str:
 @operation
 def create_role(call: Call, request: Request) -> Response:
     name, path = request["RoleName"], rules.path_of(request)
-    trust = request["AssumeRolePolicyDocument"]
-    rules.check_trust(trust)
+    trust = checked_trust(request["AssumeRolePolicyDocument"])
     if store.find(call.transaction, Role, call.account, name) is not None:
         raise rules.exists(f"Role with name {name} already exists.")
     rules.check_count(store.count(call.transaction, Role, call.account), "Roles")
@@ -96,12 +108,12 @@ def get_role(call: Call, request: Request) -> Response:
 @operation
 def list_roles(call: Call, request: Request) -> Response:
     prefix = request.get("PathPrefix") or "/"
-    roles = [
-        shown.role(role, trust_of(call, role), whole=False)
-        for role in store.listed(call.transaction, Role, call.account)
-        if role.path.startswith(prefix)
-    ]
-    return shown.page(request, "Roles", roles)
+    roles = [role for role in store.listed(call.transaction, Role, call.account) if role.path.startswith(prefix)]
+
+    def show(role: Role) -> Response:
+        return shown.role(role, trust_of(call, role), whole=False)
+
+    return shown.page(request, "Roles", roles, key=store.folded, show=show)
 
 
 @operation
@@ -118,8 +130,7 @@ def update_role(call: Call, request: Request) -> Response:
 @operation
 def update_assume_role_policy(call: Call, request: Request) -> Response:
     role = changeable(call, request["RoleName"])
-    trust = request["PolicyDocument"]
-    rules.check_trust(trust)
+    trust = checked_trust(request["PolicyDocument"])
     save(call, replace(role, trust=trust, trusted_ids=trusted_ids(call, trust)))
     return {}
 

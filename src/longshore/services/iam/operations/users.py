@@ -59,12 +59,8 @@ def get_user(call: Call, request: Request) -> Response:
 @operation
 def list_users(call: Call, request: Request) -> Response:
     prefix = request.get("PathPrefix") or "/"
-    users = [
-        shown.user(user, whole=False)
-        for user in store.listed(call.transaction, User, call.account)
-        if user.path.startswith(prefix)
-    ]
-    return shown.page(request, "Users", users)
+    users = [user for user in store.listed(call.transaction, User, call.account) if user.path.startswith(prefix)]
+    return shown.page(request, "Users", users, key=store.folded, show=lambda user: shown.user(user, whole=False))
 
 
 @operation
