@@ -111,3 +111,49 @@ def test_a_database_of_a_later_longshore_is_refused_untouched(tmp_path: Path) ->
     raw.close()
     with pytest.raises(migrate.DatabaseTooNew):
         open_store(path)
+
+
+def test_reads_share_a_snapshot_until_the_next_write_and_see_each_acknowledged_one(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "longshore.db")
+    store.read(lambda transaction: transaction.known.update(seen=True))
+    assert store.read(lambda transaction: transaction.known) == {"seen": True}
+
+    async def run() -> None:
+        for number in range(3):
+            await store.write(lambda t, number=number: t.run(ADD, name=str(number)))
+            assert store.read(names) == [str(each) for each in range(number + 1)]
+
+    asyncio.run(run())
+    assert store.read(lambda transaction: transaction.known) == {}
+    store.close()
+
+
+def test_what_is_known_in_a_write_is_forgotten_when_a_request_is_rolled_back(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "longshore.db")
+
+    def refused(transaction: Transaction) -> None:
+        transaction.known["name"] = "never"
+        raise LookupError("refused")
+
+    async def run() -> list[object]:
+        return await asyncio.gather(store.write(refused), store.write(lambda t: dict(t.known)), return_exceptions=True)
+
+    assert asyncio.run(run())[1] == {}
+    store.close()
+
+
+def test_reads_between_writes_do_not_keep_the_log_from_starting_anew(tmp_path: Path) -> None:
+    path = tmp_path / "longshore.db"
+    store = open_store(path)
+
+    async def run() -> None:
+        for number in range(800):
+            written = store.write(lambda t, number=number: t.run(ADD, name=f"{number}." * 4000))
+            store.read(lambda t: t.one(NAMES))
+            await written
+            store.read(lambda t: t.one(NAMES))
+
+    asyncio.run(run())
+    # SQLite takes the log into the database at 1,000 pages; several times that would be written without it.
+    assert path.with_name("longshore.db-wal").stat().st_size < 3 * 1000 * 4096
+    store.close()

@@ -176,3 +176,4 @@ def _empty(transaction: Transaction) -> None:
 
     for table in METADATA.sorted_tables:
         transaction.run(Statement(delete(table)))
+    transaction.known.clear()

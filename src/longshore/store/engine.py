@@ -27,13 +27,18 @@ _BATCH = 128  # requests in one commit at most, so that a crowd of writers leave
 
 
 class Transaction:
-    """What a handler sees of the database, for as long as it runs."""
+    """What a handler sees of the database, for as long as it runs.
 
-    __slots__ = ("_callbacks", "_connection", "writable")
+    `known` keeps what was read and is asked for again and again: for as long as a snapshot lasts, or one commit of the
+    writer. Who changes a thing that is kept there keeps its new value; a roll-back forgets everything.
+    """
 
-    def __init__(self, connection: sqlite3.Connection, *, writable: bool) -> None:
+    __slots__ = ("_callbacks", "_connection", "known", "writable")
+
+    def __init__(self, connection: sqlite3.Connection, *, writable: bool, known: dict[Any, Any] | None = None) -> None:
         self._connection = connection
         self._callbacks: list[Callable[[], None]] = []
+        self.known: dict[Any, Any] = {} if known is None else known
         self.writable = writable
 
     def one(self, statement: Statement, **parameters: Any) -> Any:
@@ -72,6 +77,7 @@ class Transaction:
         except BaseException:
             self._connection.execute("ROLLBACK TO step")
             self._connection.execute("RELEASE step")
+            self.known.clear()
             del self._callbacks[kept:]
             raise
         self._connection.execute("RELEASE step")
@@ -101,19 +107,30 @@ class SqliteStore:
         self._durable = durable
         self._waiting: deque[tuple[Work, asyncio.Future[Any]]] = deque()
         self._committing = False
-        self._failed: BaseException | None = None
+        self._snapshot: dict[Any, Any] | None = None  # what is known of the reader's snapshot; None: it has none
         self._pool = ThreadPoolExecutor(1, "commit") if durable else None
 
     def read(self, function: Callable[[Transaction], T]) -> T:
-        """Runs `function` on a snapshot, at once, in place: a hop to a thread costs more than a keyed read."""
-        connection = self._reader
-        if connection is self._writer:
-            return function(Transaction(connection, writable=False))
-        connection.execute("BEGIN")
+        """Runs `function` on a snapshot, at once, in place: a hop to a thread costs more than a keyed read.
+
+        While nothing is written all reads share one snapshot. Beside writes each has its own, as short as it can be: a
+        snapshot that stays open across commits would keep SQLite from ever starting its log anew.
+        """
+        if self._reader is self._writer:
+            return function(Transaction(self._reader, writable=False))
+        if self._snapshot is None:
+            self._reader.execute("BEGIN")
+            self._snapshot = {}
         try:
-            return function(Transaction(connection, writable=False))
+            return function(Transaction(self._reader, writable=False, known=self._snapshot))
         finally:
-            connection.execute("COMMIT")
+            if self._committing:
+                self._end_snapshot()
+
+    def _end_snapshot(self) -> None:
+        if self._snapshot is not None:
+            self._snapshot = None
+            self._reader.execute("COMMIT")
 
     def write(self, function: Callable[[Transaction], T]) -> Awaitable[T]:
         """Runs `function` in the next commit; the result when that commit is durable.
@@ -132,6 +149,7 @@ class SqliteStore:
     def write_now(self, function: Callable[[Transaction], T]) -> T:
         """A write for the start of the house and for tests, outside the loop. Never while requests are served."""
         assert not self._committing, "write_now beside running writes"
+        self._end_snapshot()
         self._writer.execute("BEGIN IMMEDIATE")
         transaction = Transaction(self._writer, writable=True)
         try:
@@ -147,6 +165,7 @@ class SqliteStore:
     def close(self) -> None:
         if self._pool is not None:
             self._pool.shutdown(wait=True)
+        self._end_snapshot()
         if self._reader is not self._writer:
             self._reader.close()
         self._writer.close()
@@ -154,6 +173,7 @@ class SqliteStore:
     def _run_batch(self, loop: asyncio.AbstractEventLoop) -> None:
         answers: list[tuple[asyncio.Future[Any], Any, BaseException | None]] = []
         transaction = Transaction(self._writer, writable=True)
+        self._end_snapshot()
         self._writer.execute("BEGIN IMMEDIATE")
         while self._waiting and len(answers) < _BATCH:
             function, future = self._waiting.popleft()
