@@ -39,16 +39,18 @@ def apply(call: Call, job: Job, event: lifecycle.Event) -> Job:
         announce(call, after)
         if Status.RUNNABLE in (after.status, job.status):
             news.queue_changed(call, after.queue)
-        if after.status in ACTIVE and after.environment is not None and job.status not in ACTIVE:
-            news.environment_changed(call, after.environment)
+        if after.status in ACTIVE and job.status not in ACTIVE:
+            assert after.environment is not None and after.instance is not None
+            news.instance_changed(call, after.environment, after.instance)
     return after
 
 
 def _free(call: Call, environment: int, number: int) -> None:
+    """The job's place is free. With its last job an instance begins to be idle."""
     one = store.instance(call.transaction, number)
-    if one is not None:
-        store.save_instance(call.transaction, replace(one, idle_since=milliseconds(call.now)))
-    news.environment_changed(call, environment)
+    if one is not None and store.used_on_instance(call.transaction, number)[0] == 0:
+        store.save_instance(call.transaction, replace(one, idle_since=milliseconds(call.now), used=True))
+    news.instance_changed(call, environment, number)
 
 
 def announce(call: Call, job: Job, body: Body | None = None) -> None:

@@ -40,6 +40,12 @@ class DependencyFailed(Struct, frozen=True):
     pass
 
 
+class Blocked(Struct, frozen=True):
+    """It stands at the head of its queue and can't be placed. `because` None: only time stands in the way."""
+
+    because: str | None
+
+
 class Placed(Struct, frozen=True):
     environment: int
     instance: int
@@ -101,7 +107,7 @@ class TimedOut(Struct, frozen=True):
 
 
 Event = (
-    Released | Waits | DependencyFailed | Placed | Unplaced | StartFailed | TaskAccepted | TaskRunning | TaskStopped
+    Released | Waits | DependencyFailed | Blocked | Placed | Unplaced | StartFailed | TaskAccepted | TaskRunning | TaskStopped
     | HostGone | Cancelled | Terminated | TimedOut
 )  # fmt: skip
 
@@ -157,9 +163,25 @@ def on_dependency_failed(job: Job, event: DependencyFailed, now: int) -> Step:
     return _end(job, Status.FAILED, job.ending or DEPENDENCY_FAILED, now)
 
 
+def on_blocked(job: Job, event: Blocked, now: int) -> Step:
+    if event.because == job.status_reason:
+        return job, []
+    if event.because is None:
+        return replace(job, status_reason=None, blocked_since=None), []
+    # Its time counts from when the same code was first given, whatever the words behind the code.
+    same = job.status_reason is not None and blocked_code(job.status_reason) == blocked_code(event.because)
+    since = job.blocked_since if same else now
+    return replace(job, status_reason=event.because, blocked_since=since), []
+
+
+def blocked_code(because: str) -> str:
+    """`CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY` of the text that begins so."""
+    return because.split(" ", 1)[0]
+
+
 def on_placed(job: Job, event: Placed, now: int) -> Step:
     placed = replace(
-        job, status=Status.STARTING, status_reason=None, attempt=len(job.attempts) + 1,
+        job, status=Status.STARTING, status_reason=None, blocked_since=None, attempt=len(job.attempts) + 1,
         environment=event.environment, instance=event.instance, token=event.token,
         task_arn=None, container_instance_arn=None, log_stream=None, started_at=None, stopped_at=None,
         exit_code=None, reason=None,
@@ -341,6 +363,7 @@ TRANSITIONS: dict[tuple[Status, type[Struct]], Reaction] = {
     (Status.PENDING, DependencyFailed): on_dependency_failed,
     (Status.PENDING, Cancelled): on_cancelled_pending,
     (Status.PENDING, Terminated): on_terminated_pending,
+    (Status.RUNNABLE, Blocked): on_blocked,
     (Status.RUNNABLE, Placed): on_placed,
     (Status.RUNNABLE, Cancelled): on_cancelled,
     (Status.RUNNABLE, Terminated): on_terminated,

@@ -14,11 +14,32 @@ _PORT = "batch.news"
 
 
 class News:
-    """`queues` and `environments` hold the numbers of those that have changed."""
+    """`queues` and `environments` hold the numbers of those that have changed.
+
+    `instances`: number of an environment -> numbers of its instances, where no more than these has changed.
+    """
 
     def __init__(self) -> None:
         self.queues: set[int] = set()
         self.environments: set[int] = set()
+        self.instances: dict[int, set[int]] = {}
+
+    def take(self) -> News:
+        """What was marked until now, taken off."""
+        taken = News()
+        taken.queues, self.queues = self.queues, set()
+        taken.environments, self.environments = self.environments, set()
+        taken.instances, self.instances = self.instances, {}
+        return taken
+
+    def put_back(self, taken: News) -> None:
+        self.queues |= taken.queues
+        self.environments |= taken.environments
+        for environment, instances in taken.instances.items():
+            self.instances.setdefault(environment, set()).update(instances)
+
+    def __bool__(self) -> bool:
+        return bool(self.queues or self.environments or self.instances)
 
 
 def of(house: House) -> News:
@@ -40,10 +61,20 @@ def queue_changed(call: Call, number: int) -> None:
 
 
 def environment_changed(call: Call, number: int) -> None:
-    """A compute environment, its instances or what they hold has changed: the scheduler is to look."""
+    """A compute environment, or which instances it has, has changed: the scheduler is to look."""
 
     def tell() -> None:
         of(call.house).environments.add(number)
+        call.house.wake(SCHEDULER)
+
+    call.after_commit(tell)
+
+
+def instance_changed(call: Call, environment: int, number: int) -> None:
+    """One instance, or what it holds, has changed: the scheduler is to look."""
+
+    def tell() -> None:
+        of(call.house).instances.setdefault(environment, set()).add(number)
         call.house.wake(SCHEDULER)
 
     call.after_commit(tell)

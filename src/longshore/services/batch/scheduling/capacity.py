@@ -48,13 +48,29 @@ def can_ever_hold(environment: EnvironmentView, head: Head) -> bool:
         return False
     if not environment.managed:
         return any(head.cpu <= one.cpu and head.memory_mib <= one.memory_mib for one in environment.instances)
-    return any(_holds(one, head) and one.vcpus <= environment.vcpus_max for one in environment.types)
+    return any(_holds(one, head) and _is_allowed(environment, one) for one in environment.types)
 
 
-def in_shortage(environment: EnvironmentView, instance_type: str, now: int) -> bool:
-    return any(
-        trouble.until > now and trouble.instance_type in (None, instance_type) for trouble in environment.troubles
-    )
+def _is_allowed(environment: EnvironmentView, one: InstanceType) -> bool:
+    """Whether maxvCpus ever lets the type be launched."""
+    return one.vcpus <= environment.vcpus_max or (environment.may_exceed and environment.vcpus_max > 0)
+
+
+def launchable(environment: EnvironmentView, types: Sequence[InstanceType], now: int) -> Sequence[InstanceType]:
+    """Those that no trouble keeps from being launched now. Where one type found no room, none that is as large does.
+
+    At AWS each type has a pool of its own; here all come out of the same machines.
+    """
+    troubles = [trouble for trouble in environment.troubles if trouble.until > now]
+    if not troubles:
+        return types
+    if any(trouble.instance_type is None for trouble in troubles):
+        return []
+    names = {trouble.instance_type for trouble in troubles}
+    lacking = [one for one in environment.types if one.name in names]
+    return [
+        one for one in types if not any(each.cpu <= one.cpu and each.memory_mib <= one.memory_mib for each in lacking)
+    ]
 
 
 def choose(
@@ -65,22 +81,36 @@ def choose(
     The largest that the demand fills, so that a crowd of small jobs shares few instances; else the smallest that holds
     the job. Ordered strategies take the first that holds it. `vcpus_left` is what maxvCpus leaves.
     """
-    candidates = [
-        one
-        for one in environment.types
-        if _holds(one, head) and one.vcpus <= vcpus_left and not in_shortage(environment, one.name, now)
-    ]
-    if not candidates or environment.ordered:
-        return candidates[0] if candidates else None
-    filled = [one for one in candidates if one.cpu <= demand_cpu]
+    available = launchable(environment, _fitting(environment, head, vcpus_left), now)
+    if not available or environment.ordered:
+        return available[0] if available else None
+    filled = [one for one in available if one.cpu <= demand_cpu]
     if filled:
         return max(filled, key=lambda one: (one.cpu, -one.memory_mib))
-    return min(candidates, key=lambda one: (one.cpu, one.memory_mib))
+    return min(available, key=_size)
 
 
-def smallest(environment: EnvironmentView, *, vcpus_left: int, now: int) -> InstanceType | None:
-    """The type that keeps `minvCpus` up."""
-    return choose(environment, Head(0, 0, 0), demand_cpu=1024 * vcpus_left, vcpus_left=vcpus_left, now=now)
+def _fitting(environment: EnvironmentView, head: Head, vcpus_left: int) -> list[InstanceType]:
+    """Types that hold the job and that maxvCpus leaves room for.
+
+    API reference, ComputeResource, maxvCpus: every strategy but BEST_FIT may exceed it, by one instance at most.
+    """
+    holding = [one for one in environment.types if _holds(one, head)]
+    within = [one for one in holding if one.vcpus <= vcpus_left]
+    if within or not holding or not environment.may_exceed or vcpus_left <= 0:
+        return within
+    least = min(one.vcpus for one in holding)
+    return [one for one in holding if one.vcpus == least]
+
+
+def lacks(environment: EnvironmentView, head: Head, *, vcpus_left: int, now: int) -> bool:
+    """Whether nothing but a shortage keeps an instance for the job from being launched."""
+    fitting = _fitting(environment, head, vcpus_left)
+    return bool(fitting) and not launchable(environment, fitting, now)
+
+
+def _size(one: InstanceType) -> tuple[int, int]:
+    return one.cpu, one.memory_mib
 
 
 def _holds(one: InstanceType, head: Head) -> bool:

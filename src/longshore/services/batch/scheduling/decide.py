@@ -9,11 +9,22 @@ Source: AWS Batch user guide, "Job queues", "Job scheduling"; what is not said t
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from msgspec import Struct
 
 from longshore.services.batch.scheduling import capacity, explain
-from longshore.services.batch.scheduling.placement import Slot, best, take
-from longshore.services.batch.scheduling.snapshot import EnvironmentView, Head, InstanceType, QueueView, Snapshot
+from longshore.services.batch.scheduling.placement import NOTHING, Room, Rooms, least_of
+from longshore.services.batch.scheduling.snapshot import (
+    EnvironmentView,
+    Head,
+    InstanceType,
+    InstanceView,
+    QueueView,
+    Snapshot,
+)
+
+_PLANNED = 1 << 60  # Numbers from here on are of instances that this decision launches.
 
 
 class Place(Struct, frozen=True):
@@ -45,96 +56,114 @@ class Block(Struct, frozen=True):
 Decision = Place | Launch | Retire | Block
 
 
-class _Planned:
-    """An instance that this decision launches, while jobs are counted against it."""
-
-    __slots__ = ("cpu_left", "memory_left")
-
-    def __init__(self, instance_type: InstanceType) -> None:
-        self.cpu_left = instance_type.cpu
-        self.memory_left = instance_type.memory_mib
-
-
 class _Ground:
     """A compute environment during one decision."""
 
-    def __init__(self, view: EnvironmentView, now: int) -> None:
+    def __init__(self, view: EnvironmentView, least: Head, now: int) -> None:
         self.view = view
-        ready = [one for one in view.instances if one.phase == "joined" and one.usable and one.held_until <= now]
-        self.ready = [Slot(one) for one in ready]
-        self.coming: list[Slot | _Planned] = [
-            Slot(one)
-            for one in view.instances
-            if one.phase in ("asked", "launched") or (one.phase == "joined" and one not in ready)
-        ]
+        self.ready, self.coming = Rooms(least), Rooms(least)
+        startable = not any(trouble.code == "start" and trouble.until > now for trouble in view.troubles)
+        for one in view.instances:
+            room = Room(one.memory_mib - one.memory_used, one.cpu - one.cpu_used, one.number)
+            if one.usable and one.held_until <= now and startable:
+                self.ready.add(room)
+            elif _is_coming(one, now):
+                self.coming.add(room)
         self.vcpus = view.vcpus
+        self.vcpus_lasting = sum(one.vcpus for one in view.instances if one.lasts)
         self.launched: list[InstanceType] = []
         self.placed_on: set[int] = set()
 
-    def launch(self, instance_type: InstanceType) -> _Planned:
-        planned = _Planned(instance_type)
-        self.coming.append(planned)
+    def launch(self, instance_type: InstanceType) -> None:
+        room = Room(instance_type.memory_mib, instance_type.cpu, _PLANNED + len(self.launched))
+        self.coming.add(room)
         self.launched.append(instance_type)
         self.vcpus += instance_type.vcpus
-        return planned
+        self.vcpus_lasting += instance_type.vcpus
+
+
+def _is_coming(one: InstanceView, now: int) -> bool:
+    """Whether it will soon take jobs, so that nothing need be launched for them."""
+    if not one.lasts:
+        return False
+    if one.phase != "joined" or one.connected:
+        return True
+    # An agent that is away for a moment (the server was restarted, say) comes back; one that stays away is not waited for.
+    return one.disconnected_at is None or one.disconnected_at + 1000 * explain.PATIENCE_SECONDS[-1] > now
 
 
 def decide(snapshot: Snapshot, now: int, idle_seconds: int) -> list[Decision]:
     """`now` in epoch milliseconds. The same snapshot gives the same decisions."""
-    grounds = {number: _Ground(view, now) for number, view in sorted(snapshot.environments.items())}
+    queues = [queue for queue in snapshot.queues if queue.valid]
+    least = least_of([head for queue in queues for head in queue.heads])
+    grounds = {number: _Ground(view, least, now) for number, view in sorted(snapshot.environments.items())}
     decisions: list[Decision] = []
-    for queue in sorted(snapshot.queues, key=lambda one: (-one.priority, one.number)):
-        if queue.valid:
-            decisions += _walk(queue, grounds, snapshot, now)
+    for queue in sorted(queues, key=lambda one: (-one.priority, one.number)):
+        decisions += _walk(queue, grounds, snapshot, now)
     for ground in grounds.values():
         _keep_minimum(ground, now)
         decisions += [Launch(ground.view.number, one.name, one.cpu, one.memory_mib) for one in ground.launched]
-        decisions += _retire(ground, _wanted(snapshot, ground.view.number), now, idle_seconds)
+        decisions += _retire(ground, _is_wanted(snapshot, ground.view.number), now, idle_seconds)
     return decisions
 
 
-def _walk(queue: QueueView, grounds: dict[int, _Ground], snapshot: Snapshot, now: int) -> list[Decision]:
+def _walk(queue: QueueView, grounds: dict[int, _Ground], snapshot: Snapshot, now: int) -> Iterator[Decision]:
     usable = [grounds[number] for number in queue.environments if number in grounds and grounds[number].view.usable]
-    decisions: list[Decision] = []
-    blocked = False
-    demand_cpu = sum(head.cpu for head in queue.heads)
+    demand_cpu = _demand(queue, usable)
+    is_blocked = False
+    hopeless: set[tuple[int, int, int]] = set()  # sizes for which nothing is coming and nothing can be launched
     for head in queue.heads:
-        ground = None if blocked else _place(head, usable)
-        if ground is not None:
-            decisions.append(ground)
-            grounds[ground.environment].placed_on.add(ground.instance)
-        else:
-            if not blocked:
-                blocked = True
-                decisions.append(Block(queue.number, head.job, explain.blocked_reason(snapshot, queue, head, now)))
-            _make_room(head, usable, demand_cpu, now)
+        size = (head.cpu, head.memory_mib, head.gpus)
+        placed = None if is_blocked else _place(head, usable)
+        if placed is not None:
+            yield placed
+        elif not is_blocked:
+            is_blocked = True
+            yield Block(queue.number, head.job, explain.blocked_reason(snapshot, queue, head, now))
+        if placed is None and size not in hopeless:
+            launched = _make_room(head, usable, demand_cpu, now)
+            if launched is None:
+                hopeless.add(size)
+            elif launched:
+                hopeless.clear()
         demand_cpu -= head.cpu
-    return decisions
+
+
+def _demand(queue: QueueView, usable: list[_Ground]) -> int:
+    """CPU units of the jobs that some environment could hold."""
+    found: dict[tuple[int, int, int], bool] = {}
+    demand = 0
+    for head in queue.heads:
+        size = (head.cpu, head.memory_mib, head.gpus)
+        if size not in found:
+            found[size] = any(capacity.can_ever_hold(ground.view, head) for ground in usable)
+        demand += head.cpu if found[size] else 0
+    return demand
 
 
 def _place(head: Head, usable: list[_Ground]) -> Place | None:
     for ground in usable:
-        slot = best(head, ground.ready)
-        if slot is not None:
-            take(head, slot)
-            return Place(head.job, ground.view.number, slot.instance.number)
+        instance = ground.ready.take(head)
+        if instance is not None:
+            ground.placed_on.add(instance)
+            return Place(head.job, ground.view.number, instance)
     return None
 
 
-def _make_room(head: Head, usable: list[_Ground], demand_cpu: int, now: int) -> None:
-    """Counts the job against an instance that is coming, or against one that is now to be launched."""
+def _make_room(head: Head, usable: list[_Ground], demand_cpu: int, now: int) -> bool | None:
+    """Counts the job against an instance that is coming (False), or one that is now launched (True). None: neither."""
     for ground in usable:
-        coming = best(head, ground.coming)
-        if coming is not None:
-            take(head, coming)
-            return
+        if ground.coming.take(head) is not None:
+            return False
         if not ground.view.managed:
             continue
         left = ground.view.vcpus_max - ground.vcpus
         chosen = capacity.choose(ground.view, head, demand_cpu=demand_cpu, vcpus_left=left, now=now)
         if chosen is not None:
-            take(head, ground.launch(chosen))
-            return
+            ground.launch(chosen)
+            ground.coming.take(head)
+            return True
+    return None
 
 
 def _keep_minimum(ground: _Ground, now: int) -> None:
@@ -142,68 +171,74 @@ def _keep_minimum(ground: _Ground, now: int) -> None:
     view = ground.view
     if not view.managed or view.status != "VALID":
         return
-    while ground.vcpus < view.vcpus_min:
-        missing = view.vcpus_min - ground.vcpus
+    least = max(view.vcpus_min, view.vcpus_wanted if view.enabled else 0)
+    while ground.vcpus_lasting < least:
+        missing = least - ground.vcpus_lasting
         left = view.vcpus_max - ground.vcpus
-        chosen = capacity.smallest(view, vcpus_left=min(left, missing), now=now) or capacity.choose(
-            view, Head(0, 0, 0), demand_cpu=0, vcpus_left=left, now=now
-        )
+        chosen = capacity.choose(
+            view, NOTHING, demand_cpu=1024 * missing, vcpus_left=min(left, missing), now=now
+        ) or capacity.choose(view, NOTHING, demand_cpu=0, vcpus_left=left, now=now)
         if chosen is None:
             return
         ground.launch(chosen)
 
 
-def _wanted(snapshot: Snapshot, environment: int) -> bool:
+def _is_wanted(snapshot: Snapshot, environment: int) -> bool:
     """Whether any job may come to the environment."""
     return any(queue.heads and environment in queue.environments for queue in snapshot.queues)
 
 
-def _retire(ground: _Ground, wanted: bool, now: int, idle_seconds: int) -> list[Decision]:
-    """Instances without a job go after a while, never below minvCpus. One with a job never goes."""
+def _retire(ground: _Ground, is_wanted: bool, now: int, idle_seconds: int) -> Iterator[Retire]:
+    """Instances without a job go after a while, never below minvCpus. One with a job never goes, unless it is replaced."""
     view = ground.view
-    if not view.managed:
-        return []
-    decisions: list[Decision] = []
-    vcpus = ground.vcpus
+    if not view.managed or view.status == "DELETING":
+        return
+    lasting = ground.vcpus_lasting
     for one in view.instances:
-        if one.jobs or one.number in ground.placed_on or not _is_due(view, one.phase, wanted):
+        if one.number in ground.placed_on or one.phase not in ("launched", "joined"):
             continue
-        if idle_from(one.phase, one.idle_since, one.asked_at) + 1000 * idle_seconds > now:
+        if one.outdated_until is not None:
+            if not one.jobs or one.outdated_until <= now:
+                yield Retire(view.number, one.number)
             continue
-        if vcpus - one.vcpus < view.vcpus_min and view.status == "VALID":
+        # One that has not joined is given up when nobody waits for it; while somebody does, he is told what it lacks.
+        if one.jobs or (one.phase == "launched" and is_wanted and view.usable):
             continue
-        vcpus -= one.vcpus
-        decisions.append(Retire(view.number, one.number))
-    return decisions
+        if idle_until(view, one, idle_seconds) > now:
+            continue
+        if one.lasts:
+            if lasting - one.vcpus < view.vcpus_min and view.status == "VALID":
+                continue
+            lasting -= one.vcpus
+        yield Retire(view.number, one.number)
 
 
-def _is_due(view: EnvironmentView, phase: str, wanted: bool) -> bool:
-    if phase == "joined":
-        return True
-    # One that has not joined is given up when nobody waits for it; while somebody does, he is told what it lacks.
-    return phase == "launched" and not (wanted and view.usable)
+def idle_until(view: EnvironmentView, one: InstanceView, idle_seconds: int) -> int:
+    """The moment from which an instance without a job may be given back, in epoch milliseconds.
 
-
-def idle_from(phase: str, idle_since: int, asked_at: int) -> int:
-    return idle_since if phase == "joined" else asked_at
+    API reference, ComputeScalingPolicy: the delay counts from the last job, and not for an instance that never had one.
+    """
+    if one.phase != "joined":
+        return one.asked_at + 1000 * idle_seconds
+    return one.idle_since + 1000 * max(idle_seconds, view.scale_down_delay_seconds if one.used else 0)
 
 
 def next_wake(snapshot: Snapshot, now: int, idle_seconds: int) -> int | None:
     """When time alone can change a decision, in epoch milliseconds. None: only news can."""
-    moments = [
-        idle_from(one.phase, one.idle_since, one.asked_at) + 1000 * idle_seconds
-        for view in snapshot.environments.values()
-        if view.managed
-        for one in view.instances
-        if not one.jobs and one.phase in ("joined", "launched")
-    ]
+    return min((moment for moment in _moments(snapshot, idle_seconds) if moment > now), default=None)
+
+
+def _moments(snapshot: Snapshot, idle_seconds: int) -> Iterator[int]:
     for view in snapshot.environments.values():
-        moments += [trouble.until for trouble in view.troubles]
-        moments += [one.held_until for one in view.instances]
-        moments += [
-            moment
-            for one in view.instances
-            if one.phase == "launched" and one.launched_at is not None
-            for moment in (one.launched_at + 1000 * seconds for seconds in explain.PATIENCE_SECONDS)
-        ]
-    return min((moment for moment in moments if moment > now), default=None)
+        for trouble in view.troubles:
+            yield trouble.until
+        for one in view.instances:
+            yield one.held_until
+            if one.outdated_until is not None:
+                yield one.outdated_until
+            if one.disconnected_at is not None:
+                yield from (one.disconnected_at + 1000 * seconds for seconds in explain.PATIENCE_SECONDS)
+            if one.launched_at is not None and not one.usable:
+                yield from (one.launched_at + 1000 * seconds for seconds in explain.PATIENCE_SECONDS)
+            if view.managed and not one.jobs and one.phase in ("joined", "launched"):
+                yield idle_until(view, one, idle_seconds)

@@ -31,36 +31,37 @@ def blocked_reason(snapshot: Snapshot, queue: QueueView, head: Head, now: int) -
     reason: one that is about to take the job is no reason to complain (nextflow-io/nextflow#7479).
     """
     views = [snapshot.environments[number] for number in queue.environments if number in snapshot.environments]
-    reasons = [_blocked_in(view, head, now) for view in views]
     if not views:
         return INVALID
-    if any(reason is None for reason in reasons):
-        return None
-    first = next((reason for reason in reasons if reason), "")
-    return first or None
+    reasons = [_blocked_in(view, head, now) for view in views]
+    return None if None in reasons else reasons[0]
 
 
 def _blocked_in(view: EnvironmentView, head: Head, now: int) -> str | None:
-    """None: nothing stands in the way but time. Empty: it stands, with no text of AWS's for it."""
+    """None: nothing stands in the way but time."""
     if not view.enabled:
         return f"ACTION_REQUIRED - compute environment {view.name} is DISABLED"
     if view.status == "INVALID":
         return f"{INVALID} {view.name}: {view.status_reason}"
     if view.status != "VALID":
         return None
-    permissions = [trouble for trouble in view.troubles if trouble.code == "permissions" and trouble.until > now]
-    if permissions:
-        return f"{PERMISSIONS} {view.name}: {permissions[-1].text}"
     if not capacity.can_ever_hold(view, head):
         if not view.managed and not view.instances:
             return f"ACTION_REQUIRED - unmanaged compute environment {view.name} has no instance"
         return MAX_RESOURCE if _only_too_few_vcpus(view, head) else JOB_RESOURCE_REQUIREMENT
+    for trouble in view.troubles:
+        if trouble.until > now and trouble.code in ("permissions", "start"):
+            return f"{PERMISSIONS} {view.name}: {trouble.text}"
+        if trouble.until > now and trouble.code == "launch":
+            return f"ACTION_REQUIRED - compute environment {view.name} can't launch instances: {trouble.text}"
     absent = [text for one in view.instances if (text := absence(view, one, now)) is not None]
-    if absent and not any(one.usable and one.phase == "joined" for one in view.instances):
+    if absent:
         return f"ACTION_REQUIRED - {absent[0]}"
-    shortage = [trouble for trouble in view.troubles if trouble.code == "capacity" and trouble.until > now]
-    if shortage and not any(one.phase in ("asked", "launched", "joined") for one in view.instances):
-        return CAPACITY.format(shortage[-1].instance_type or "") + f" {view.name}: {shortage[-1].text}"
+    if any(one.lasts and head.cpu <= one.cpu and head.memory_mib <= one.memory_mib for one in view.instances):
+        return None
+    if capacity.lacks(view, head, vcpus_left=view.vcpus_max - view.vcpus, now=now):
+        shortage = [trouble for trouble in view.troubles if trouble.code == "capacity" and trouble.until > now]
+        return f"{CAPACITY.format(shortage[-1].instance_type)} {view.name}: {shortage[-1].text}"
     return None
 
 
@@ -73,16 +74,18 @@ def _only_too_few_vcpus(view: EnvironmentView, head: Head) -> bool:
 
 def absence(view: EnvironmentView, one: InstanceView, now: int) -> str | None:
     """What keeps an instance from taking jobs; None: nothing that is known, and it is not late."""
-    if one.phase == "launched" and one.instance_id is not None and one.launched_at is not None:
-        seconds = max(0, now - one.launched_at) // 1000
-        why = _why_absent(view, one)
-        if why is None and seconds < PATIENCE_SECONDS[0]:
-            return None
-        text = f"instance {one.instance_id} of compute environment {view.name} has not joined its cluster"
-        return f"{text}: {why}" if why else f"{text}, {_late(seconds)} after its launch"
-    if one.phase == "joined" and not one.usable:
-        return f"the agent of instance {one.instance_id} of compute environment {view.name} is not connected"
-    return None
+    if one.instance_id is None or not one.lasts or one.usable:
+        return None
+    since = one.disconnected_at or one.launched_at or now
+    seconds = max(0, now - since) // 1000
+    why = _why_absent(view, one)
+    if why is None and seconds < PATIENCE_SECONDS[0]:
+        return None
+    if one.phase == "joined":
+        text = f"the agent of instance {one.instance_id} of compute environment {view.name} is not connected"
+        return f"{text}: {why}" if why else f"{text} for {_late(seconds)}"
+    text = f"instance {one.instance_id} of compute environment {view.name} has not joined its cluster"
+    return f"{text}: {why}" if why else f"{text}, {_late(seconds)} after its launch"
 
 
 def _late(seconds: int) -> str:
@@ -92,11 +95,9 @@ def _late(seconds: int) -> str:
 
 
 def _why_absent(view: EnvironmentView, one: InstanceView) -> str | None:
-    if view.diagnosis:
+    if view.diagnosis and one.phase == "launched":
         return view.diagnosis[0]
-    if one.refusal:
-        return f"its agent's call was refused: {one.refusal}"
-    return None
+    return f"its agent's call was refused: {one.refusal}" if one.refusal else None
 
 
 def explain(snapshot: Snapshot, queue_number: int, head: Head, ahead: int, now: int) -> list[str]:
@@ -121,29 +122,46 @@ def _explain_in(view: EnvironmentView, head: Head, now: int) -> list[str]:
     if not view.enabled:
         return [f"{prefix} is DISABLED"]
     if view.status != "VALID":
-        return [f"{prefix} is {view.status}: {view.status_reason}"]
+        return [
+            f"{prefix} is {view.status}: {view.status_reason}" if view.status_reason else f"{prefix} is {view.status}"
+        ]
     if not capacity.can_ever_hold(view, head):
         return [_too_large(view, head)]
     reasons = [f"{prefix}: {trouble.text}" for trouble in view.troubles if trouble.until > now]
-    coming = [one for one in view.instances if one.phase in ("asked", "launched")]
     for one in view.instances:
-        text = absence(view, one, now)
+        text = absence(view, one, now) or _on_its_way(view, one, now)
         if text is not None:
             reasons.append(text)
-        elif one.phase == "launched" and one.launched_at is not None:
-            seconds = max(0, now - one.launched_at) // 1000
-            reasons.append(f"instance {one.instance_id} launched {seconds} s ago and has not joined its cluster yet")
-        elif one.phase == "asked":
-            reasons.append(f"{prefix} is launching an instance of type {one.instance_type}")
-        if one.held_until > now:
-            reasons.append(f"instance {one.instance_id} is left alone for a while: ECS refused a task there")
-    if not coming and view.managed and view.instances and not reasons:
-        used = sum(one.jobs for one in view.instances)
+    if not reasons and view.instances:
+        jobs = sum(one.jobs for one in view.instances)
+        noun, verb = ("instance", "is") if len(view.instances) == 1 else ("instances", "are")
+        of = f" of at most {view.vcpus_max}" if view.managed else ""
         reasons.append(
-            f"{prefix}: its {len(view.instances)} instances ({view.vcpus} of at most {view.vcpus_max} vCPUs)"
-            f" are taken by {used} jobs"
+            f"{prefix}: its {len(view.instances)} {noun} ({view.vcpus}{of} vCPUs) {verb} taken by {jobs}"
+            f" {'job' if jobs == 1 else 'jobs'}"
         )
     return reasons or [f"{prefix} has room or is about to make it"]
+
+
+def _on_its_way(view: EnvironmentView, one: InstanceView, now: int) -> str | None:
+    name = f"instance {one.instance_id}"
+    if one.phase == "retiring":
+        return f"{name} is being terminated" if one.instance_id else None
+    if one.outdated_until is not None:
+        return f"{name} takes no new jobs, since compute environment {view.name} was updated; it goes when it has none"
+    if not one.active:
+        return f"{name} takes no new jobs, since its container instance is not ACTIVE"
+    if one.phase == "asked":
+        return f"compute environment {view.name} is launching an instance of type {one.instance_type}"
+    if one.phase == "launched":
+        seconds = max(0, now - (one.launched_at or now)) // 1000
+        return f"{name} launched {seconds} s ago and has not joined its cluster yet"
+    if not one.connected:
+        return f"the agent of {name} is not connected"
+    if one.held_until > now:
+        because = f": {one.held_because}" if one.held_because else ""
+        return f"{name} is left alone for a moment, since ECS refused a task there{because}"
+    return None
 
 
 def _too_large(view: EnvironmentView, head: Head) -> str:
@@ -152,7 +170,7 @@ def _too_large(view: EnvironmentView, head: Head) -> str:
         return f"{wants} and {head.gpus} GPUs; compute environment {view.name} has no GPU"
     if not view.managed:
         return f"{wants}; no instance registered in compute environment {view.name} is that large"
-    allowed = [one for one in view.types if one.vcpus <= view.vcpus_max]
+    allowed = [one for one in view.types if view.may_exceed or one.vcpus <= view.vcpus_max]
     if not allowed:
         return (
             f"{wants}; compute environment {view.name} allows {view.vcpus_max} vCPUs, less than its smallest type has"

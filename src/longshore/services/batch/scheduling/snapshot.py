@@ -8,6 +8,8 @@ from msgspec import Struct
 
 from longshore.services.batch.records import Trouble
 
+HEADS_MAX = 1000  # jobs of a queue that one decision looks at
+
 
 class Head(Struct, frozen=True):
     """One of the first jobs of a queue."""
@@ -38,16 +40,30 @@ class InstanceView(Struct, frozen=True, kw_only=True):
     memory_used: int = 0
     jobs: int = 0
     phase: Literal["asked", "launched", "joined", "retiring"]
-    usable: bool = True  # joined, its agent connected, not drained by somebody
+    connected: bool = True  # whether its agent is, once it has joined
+    active: bool = True  # False: drained by somebody
+    outdated_until: int | None = None  # it is to be replaced, and its jobs are waited for so long; None: it is not
+    used: bool = False
     asked_at: int = 0
     launched_at: int | None = None
+    disconnected_at: int | None = None
     idle_since: int = 0
     held_until: int = 0
+    held_because: str | None = None
     refusal: str | None = None
 
     @property
     def vcpus(self) -> int:
         return self.cpu // 1024
+
+    @property
+    def lasts(self) -> bool:
+        """Whether it may take jobs, now or when its agent is there."""
+        return self.phase != "retiring" and self.active and self.outdated_until is None
+
+    @property
+    def usable(self) -> bool:
+        return self.phase == "joined" and self.connected and self.lasts
 
 
 class EnvironmentView(Struct, frozen=True, kw_only=True):
@@ -59,12 +75,14 @@ class EnvironmentView(Struct, frozen=True, kw_only=True):
     status_reason: str
     vcpus_min: int = 0
     vcpus_max: int = 0
+    vcpus_wanted: int = 0  # desiredvCpus as it was asked for by hand; 0: not, or it was reached
+    scale_down_delay_seconds: int = 0  # how long an instance is kept after its last job, at least
+    may_exceed: bool = False  # whether one instance may go beyond vcpus_max
     ordered: bool = False  # types are taken in the order written, not the best fitting
     types: tuple[InstanceType, ...] = ()
     instances: tuple[InstanceView, ...] = ()
     troubles: tuple[Trouble, ...] = ()
     diagnosis: tuple[str, ...] = ()  # why its instances may be unable to join, as roles and profiles stand
-    architecture_error: str | None = None
 
     @property
     def usable(self) -> bool:
