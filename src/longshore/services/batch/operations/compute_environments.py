@@ -206,16 +206,16 @@ def _changed(resources: Wire, changes: Wire) -> Wire:
 
 
 def _replace_instances(call: Call, environment: Environment) -> None:
-    """Those without a job go at once, the others when they have none: new ones are as they are wanted now.
+    """Those without a job go at once, the others, and those that are only asked for, when they have none.
 
     User guide, "Updating compute environments": instances that are replaced take no new jobs.
     """
     now = milliseconds(call.now)
     for one in store.instances_of(call.transaction, environment.number):
-        if one.phase == "retiring" or one.instance_id is None:
+        if one.phase == "retiring":
             continue
         jobs, _, _ = store.used_on_instance(call.transaction, one.number)
-        if jobs:
+        if jobs or one.instance_id is None:
             store.save_instance(call.transaction, replace(one, outdated_at=now))
         else:
             store.save_instance(call.transaction, replace(one, phase="retiring", idle_since=now))
