@@ -7,6 +7,7 @@ from typing import Any
 
 from longshore.aws.errors import AwsError
 from longshore.aws.principal import Principal
+from longshore.gateway.context import RequestContext
 from longshore.gateway.ports import Entitlements, Identities
 from longshore.kit.access import Access, Question
 from longshore.kit.call import Call
@@ -14,6 +15,8 @@ from longshore.policy import evaluate as policy
 from longshore.policy.evaluate import Decision
 
 _ALLOWED = Decision(allowed=True, because="")
+_NO_TRUST = Decision(allowed=False, because="")
+_NO_TRUST_ALLOWS = "because no role trust policy allows"
 _ANY = Access()
 # Sources of the forms: iam.md 6 and the services' own references. EC2 has a code of its own.
 _CODES = {"iam": "AccessDenied", "sts": "AccessDenied", "ec2": "UnauthorizedOperation"}
@@ -70,22 +73,16 @@ class Authorizer:
             )
         if principal.kind == "service" and not trusts:
             return _may_read(question)
-        trust = None
-        if trusts:
-            trust = self._entitlements.trust_policy_of(transaction, question.resource)
-            if trust is None:
-                return Decision(allowed=False, because="")
-        return policy.evaluate(
-            policy.Question(
-                principal=principal,
-                action=question.action,
-                resource=question.resource,
-                context=self.context(call, question),
-            ),
-            self._entitlements.policies_of(transaction, principal),
-            resource_policy=trust,
-            resource_policy_kind="trust" if trust is not None else None,
-        )
+        policies = self._entitlements.policies_of(transaction, principal)
+        asked = policy.Question(principal, question.action, question.resource, self._context(call, question))
+        if not trusts:
+            return policy.decide(asked, policies)
+        trust = self._entitlements.trust_policy_of(transaction, question.resource)
+        if trust is None:
+            return _NO_TRUST
+        decision = policy.evaluate(asked, policies, trust, "trust")
+        # STS says no more than that, so that nobody learns which roles there are.
+        return _NO_TRUST if decision.because.startswith(_NO_TRUST_ALLOWS) else decision
 
     def assume(self, call: Call, role_arn: str, service: str, *, session_name: str | None = None) -> Principal:
         from longshore.aws.principal import service as service_principal
@@ -99,52 +96,12 @@ class Authorizer:
         principal, _ = self._identities.find(call.transaction, answer["AccessKeyId"], answer["SessionToken"], call.now)
         return principal
 
-    def context(self, call: Call, question: Question) -> dict[str, Any]:
-        """The condition keys of the request (iam.md 1); names in lower case."""
-        principal = call.principal
-        now = call.now
-        context: dict[str, Any] = {
-            "aws:principalaccount": principal.account,
-            "aws:userid": principal.user_id,
-            "aws:currenttime": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "aws:epochtime": str(int(now.timestamp())),
-            "aws:securetransport": "true" if call.endpoint.startswith("https:") else "false",
-            "aws:requestedregion": "us-east-1" if call.service == "iam" else call.region,
-            "aws:viaawsservice": "true" if call.via_service else "false",
-        }
-        if call.source_ip and not call.via_service:
-            context["aws:sourceip"] = call.source_ip
-        if call.user_agent:
-            context["aws:useragent"] = call.user_agent
-        if principal.kind == "service":
-            context["aws:principalservicename"] = principal.arn
-            context["aws:sourceaccount"] = principal.account
-        else:
-            context["aws:principalarn"] = principal.role_arn or principal.arn
-            context["aws:principaltype"] = _PRINCIPAL_TYPES[principal.kind]
-        if principal.user_name is not None:
-            context["aws:username"] = principal.user_name
-        if principal.issued_at is not None:
-            context["aws:tokenissuetime"] = principal.issued_at.strftime("%Y-%m-%dT%H:%M:%SZ")
-        if principal.multi_factor is not None:
-            context["aws:multifactorauthpresent"] = "true" if principal.multi_factor else "false"
-        if principal.source_identity is not None:
-            context["aws:sourceidentity"] = principal.source_identity
-        if principal.source_instance_arn is not None:
-            context["ec2:sourceinstancearn"] = principal.source_instance_arn
-        for key, value in self._entitlements.principal_tags(call.transaction, principal).items():
-            context[f"aws:principaltag/{key.lower()}"] = value
-        for name, given in question.context.items():
-            context[name.lower()] = given
-        return context
+    def _context(self, call: Call, question: Question) -> RequestContext:
+        return RequestContext(
+            call, question.context, lambda: self._entitlements.principal_tags(call.transaction, call.principal)
+        )
 
 
-_PRINCIPAL_TYPES = {
-    "root": "Account",
-    "user": "User",
-    "assumed-role": "AssumedRole",
-    "federated-user": "FederatedUser",
-}
 _ASKS_THE_TRUST = frozenset({"sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"})
 _READS = ("Describe", "List", "Get")
 

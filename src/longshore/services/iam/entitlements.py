@@ -32,7 +32,7 @@ def policies_of(transaction: Transaction, principal: Principal) -> Policies:
     version = store.version(transaction, principal.account)
     key = (
         principal.account, version, principal.arn, principal.user_id, principal.role_id, principal.session_policies,
-        principal.assumed_by if principal.kind == "federated-user" else None,
+        (principal.assumed_by, principal.issued_at) if principal.kind == "federated-user" else None,
     )  # fmt: skip
     found = _policies.get(key)
     if found is None:
@@ -70,7 +70,10 @@ def _identity(transaction: Transaction, principal: Principal) -> Role | User | N
         return role if role is not None and role.role_id == principal.role_id else None
     if principal.kind == "federated-user" and principal.assumed_by:
         # A federated user stands in for the user who asked for the session; the session policies narrow it.
-        return store.find(transaction, User, principal.account, principal.assumed_by.rsplit("/", 1)[1])
+        user = store.find(transaction, User, principal.account, principal.assumed_by.rsplit("/", 1)[-1])
+        # One who was made under the name since then is somebody else.
+        is_same = user is not None and principal.issued_at is not None and user.created_at <= principal.issued_at
+        return user if is_same else None
     if principal.user_name is not None:
         user = store.find(transaction, User, principal.account, principal.user_name)
         return user if user is not None and principal.user_id == user.user_id else None

@@ -6,6 +6,7 @@ import base64
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -16,6 +17,7 @@ T = TypeVar("T")
 _PAGE = 100
 
 
+@lru_cache(4096)
 def encoded(document: str) -> str:
     """Documents come back URL-encoded (RFC 3986)."""
     return quote(document, safe="")

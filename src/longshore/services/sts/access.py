@@ -16,12 +16,32 @@ from longshore.kit.operation import Request
 _ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/.+", re.ASCII)
 
 
+def refuse_second_factor(request: Request) -> None:
+    """There are no devices here for a second factor, so no code of one is right."""
+    if request.get("SerialNumber") or request.get("TokenCode"):
+        text = "MultiFactorAuthentication failed with invalid MFA one time pass code. "
+        raise AwsError("AccessDenied", text, status=403)
+
+
 def _role(call: Call, request: Request) -> list[str]:
+    """What is refused whatever any policy says comes first: a bad ARN, and callers that take no roles at all."""
     role_arn = request["RoleArn"]
     # Recorded from AWS: a bad ARN is told before any policy is asked.
     if not _ROLE_ARN.fullmatch(role_arn):
         raise AwsError("ValidationError", f"{role_arn} is invalid")
+    if call.principal.kind == "root":
+        raise AwsError("AccessDenied", "Roles may not be assumed by root accounts.", status=403)
+    if call.principal.kind == "federated-user":
+        # STS API reference, GetFederationToken: of STS such a session calls GetCallerIdentity alone. The text is ours.
+        raise AwsError("AccessDenied", "Cannot call AssumeRole with the credentials of a federated user", status=403)
     return [role_arn]
+
+
+def _federation_further(call: Call, request: Request) -> Iterable[Question]:
+    """IAM user guide, "Pass session tags in AWS STS": who passes tags needs sts:TagSession."""
+    if request.get("Tags"):
+        context = tag_context({tag["Key"]: tag["Value"] for tag in request["Tags"]})
+        yield Question("sts:TagSession", call.arn(f"federated-user/{request['Name']}"), context)
 
 
 def _federated_user(call: Call, request: Request) -> list[str]:
@@ -56,6 +76,7 @@ ACCESS = {
     "GetFederationToken": Access(
         resources=_federated_user,
         context=lambda call, request: tag_context({tag["Key"]: tag["Value"] for tag in request.get("Tags") or ()}),
+        further=_federation_further,
     ),
     "AssumeRole": Access(resources=_role, context=_assume_context, further=_assume_further),
 }

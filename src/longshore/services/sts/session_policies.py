@@ -15,7 +15,8 @@ from longshore.kit.call import Call
 from longshore.kit.operation import Request
 from longshore.policy import validate
 
-_CHARACTERS_MAX = 2048
+_CHARACTERS_MAX = 2048  # of inline and managed policies together
+_MANAGED_MAX = 10
 
 
 def asked(call: Call, request: Request, account: str) -> tuple[str, ...]:
@@ -26,9 +27,11 @@ def asked(call: Call, request: Request, account: str) -> tuple[str, ...]:
     inline = request.get("Policy")
     if inline:
         validate.check_identity(inline, managed=False)
-        if len(inline) > _CHARACTERS_MAX:
-            raise AwsError("PackedPolicyTooLarge", f"The session policy is larger than {_CHARACTERS_MAX} characters.")
     arns = [given["arn"] for given in request.get("PolicyArns") or () if given.get("arn")]
+    if len(arns) > _MANAGED_MAX:
+        raise AwsError("ValidationError", f"Up to {_MANAGED_MAX} managed policies can be passed for a session.")
+    if len(inline or "") + sum(map(len, arns)) > _CHARACTERS_MAX:
+        raise AwsError("PackedPolicyTooLarge", f"The session policies exceed {_CHARACTERS_MAX} characters.")
     for arn in arns:
         _check_managed(call, arn, account)
     return (*([inline] if inline else []), *arns)

@@ -10,6 +10,7 @@ from longshore.aws.principal import Principal, service
 from longshore.kit.call import Call
 from longshore.kit.operation import Request, Response, operation
 from longshore.services.sts import session_policies, session_tags, sessions
+from longshore.services.sts.access import refuse_second_factor
 
 _DURATION_DEFAULT = 3600
 _CHAINED_MAX = 3600
@@ -22,11 +23,10 @@ def assume_role(call: Call, request: Request) -> Response:
 
     Sources: STS API reference, AssumeRole; IAM user guide, "Methods to assume a role" (chaining: one hour at most).
     """
+    refuse_second_factor(request)
     caller = call.principal
     role_arn = request["RoleArn"]
     account = role_arn.split(":")[4]
-    if caller.kind == "root":
-        raise AwsError("AccessDenied", "Roles may not be assumed by root accounts.", status=403)
     role = _role(call, role_arn, account)
     seconds = _duration(caller, request, role["MaxSessionDuration"])
     tags, transitive = session_tags.of_role_session(caller, request)
@@ -42,7 +42,7 @@ def assume_role(call: Call, request: Request) -> Response:
         session_policies=session_policies.asked(call, request, account),
         session_tags=tuple(tags.items()),
         transitive_tag_keys=transitive,
-        source_identity=request.get("SourceIdentity") or caller.source_identity,
+        source_identity=_source_identity(caller, request),
         multi_factor=False,
         issued_at=call.now,
         expires_at=call.now + timedelta(seconds=seconds),
@@ -69,6 +69,15 @@ def _role(call: Call, role_arn: str, account: str) -> dict[str, Any]:
     if found["Arn"] != role_arn:
         raise AwsError("AccessDenied", f"{role_arn} is not the role's ARN", status=403)
     return found
+
+
+def _source_identity(caller: Principal, request: Request) -> str | None:
+    """IAM user guide, "Monitor and control actions taken with assumed roles": once set it stays, along any chain."""
+    asked: str | None = request.get("SourceIdentity")
+    if asked and caller.source_identity and asked != caller.source_identity:
+        # The text is ours.
+        raise AwsError("AccessDenied", "The source identity of the calling session cannot be changed", status=403)
+    return asked or caller.source_identity
 
 
 def _duration(caller: Principal, request: Request, role_max_seconds: int) -> int:

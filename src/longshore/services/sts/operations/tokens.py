@@ -14,6 +14,7 @@ from longshore.aws.principal import Principal
 from longshore.kit.call import Call
 from longshore.kit.operation import Request, Response, operation
 from longshore.services.sts import session_policies, session_tags, sessions
+from longshore.services.sts.access import refuse_second_factor
 
 _DURATION_DEFAULT = 43_200
 _ROOT_MAX = 3600  # More is asked for in vain: the root user's sessions last an hour.
@@ -22,6 +23,7 @@ _ROOT_MAX = 3600  # More is asked for in vain: the root user's sessions last an 
 @operation
 def get_session_token(call: Call, request: Request) -> Response:
     """The caller for a time. Without a second factor the session may not call IAM."""
+    refuse_second_factor(request)
     session = replace(
         _long_term(call),
         multi_factor=False,
