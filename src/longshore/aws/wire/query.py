@@ -94,15 +94,17 @@ class Readers:
         if shape.type == "map" and shape.key and shape.value:
             between = None if flattened else "entry"
             key, value = shape.key.location_name or "key", shape.value.location_name or "value"
-            return _map_reader(between, key, value, self.of(shape.value))
+            is_scalar = self._service.shapes[shape.value.shape].type in TEXT_READERS
+            return _map_reader(between, key, value, self.of(shape.value), is_scalar)
         return _scalar_reader(TEXT_READERS[shape.type])
 
     def _wire_names(self, name: str, member: Reference) -> list[str]:
         shape = self._service.shapes[member.shape]
         if not self._ec2:
+            own = member.location_name or shape.location_name or name
             if (member.flattened or shape.flattened) and shape.member and shape.member.location_name:
-                return [shape.member.location_name]
-            return [member.location_name or shape.location_name or name]
+                return [shape.member.location_name, own]  # An empty one comes under its own name.
+            return [own]
         if member.query_name:
             return [member.query_name]
         wire_name = member.location_name or shape.location_name or name
@@ -146,7 +148,7 @@ def _list_reader(between: str | None, read_element: Read) -> Read:
     return read
 
 
-def _map_reader(between: str | None, key_name: str, value_name: str, read_value: Read) -> Read:
+def _map_reader(between: str | None, key_name: str, value_name: str, read_value: Read, is_scalar: bool) -> Read:
     def read(node: Any) -> dict[str, Any]:
         if type(node) is not dict:
             if node:
@@ -158,9 +160,9 @@ def _map_reader(between: str | None, key_name: str, value_name: str, read_value:
         for index in _in_order(node):
             entry = node[index]
             key = entry.get(key_name) if type(entry) is dict else None
-            if type(key) is not str or value_name not in entry:
+            if type(key) is not str or (is_scalar and value_name not in entry):
                 raise Unreadable("An entry of a map lacks its key or its value")
-            result[key] = read_value(entry[value_name])
+            result[key] = read_value(entry.get(value_name, {}))  # An empty structure is not sent at all.
         return result
 
     return read
