@@ -91,10 +91,9 @@ class Values:
         self._random.shuffle(names)  # Not always the last ones shall go without.
         for name in names:
             member = shape.members[name]
-            if name in required and depth < 2 * _DEPTH:
-                self.seen.add((shape.name, name))
-                value[name] = self.of(member, depth + 1)
-            elif depth < _DEPTH and self._left > 0 and (self._full or self._random.random() < 0.3):
+            if (name in required and depth < 2 * _DEPTH) or (
+                depth < _DEPTH and self._left > 0 and (self._full or self._random.random() < 0.3)
+            ):
                 self.seen.add((shape.name, name))
                 value[name] = self.of(member, depth + 1)
         return value
