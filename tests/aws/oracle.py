@@ -90,12 +90,10 @@ class Values:
         names = list(shape.members)
         self._random.shuffle(names)  # Not always the last ones shall go without.
         for name in names:
-            member = shape.members[name]
-            if (name in required and depth < 2 * _DEPTH) or (
-                depth < _DEPTH and self._left > 0 and (self._full or self._random.random() < 0.3)
-            ):
+            needed = name in required and depth < 2 * _DEPTH
+            if needed or (depth < _DEPTH and self._left > 0 and (self._full or self._random.random() < 0.3)):
                 self.seen.add((shape.name, name))
-                value[name] = self.of(member, depth + 1)
+                value[name] = self.of(shape.members[name], depth + 1)
         return value
 
     def _count(self, depth: int) -> int:
