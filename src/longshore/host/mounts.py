@@ -7,7 +7,7 @@ import errno
 import os
 import stat
 
-from longshore.host.namespaces import _libc, checked
+from longshore.host.namespaces import checked, libc
 
 READ_ONLY = 0x1
 NO_SUID = 0x2
@@ -29,7 +29,7 @@ _ST_RELATIME = 0x1000
 def mount(kind: str, place: str, *, source: str | None = None, flags: int = 0, options: str = "") -> None:
     """A file system of a kind: tmpfs, proc, sysfs, cgroup ..."""
     said = os.fsencode(options) if options else None
-    made = _libc.mount(os.fsencode(source or kind), os.fsencode(place), os.fsencode(kind), flags, said)
+    made = libc.mount(os.fsencode(source or kind), os.fsencode(place), os.fsencode(kind), flags, said)
     checked(made, f"mount of {kind} at {place}")
 
 
@@ -39,7 +39,7 @@ def bind(source: str, place: str, *, read_only: bool = False, recursive: bool = 
     `recursive`: with the file systems that are mounted below it. `flags` (NO_SUID ...) and `read_only` hold for all.
     """
     how = _BIND | (_RECURSIVE if recursive else 0)
-    checked(_libc.mount(os.fsencode(source), os.fsencode(place), None, how, None), f"bind of {source} at {place}")
+    checked(libc.mount(os.fsencode(source), os.fsencode(place), None, how, None), f"bind of {source} at {place}")
     flags |= READ_ONLY if read_only else 0
     if flags:
         _restrict(place, flags, recursive)
@@ -49,7 +49,7 @@ def _restrict(place: str, flags: int, recursive: bool) -> None:
     # mount_setattr(2), Linux 5.12: the first call that can restrict what is mounted below as well. Its bits for
     # read-only, nosuid, nodev and noexec are those of mount(2).
     attributes = (ctypes.c_uint64 * 4)(flags, 0, 0, 0)
-    done = _libc.syscall(
+    done = libc.syscall(
         _MOUNT_SETATTR, _AT_FDCWD, os.fsencode(place), _AT_RECURSIVE if recursive else 0,
         ctypes.byref(attributes), ctypes.c_size_t(ctypes.sizeof(attributes)),
     )  # fmt: skip
@@ -60,18 +60,18 @@ def _restrict(place: str, flags: int, recursive: bool) -> None:
     # What the file system forbids already must be said again, or the kernel refuses.
     kept = os.statvfs(place).f_flag
     flags |= (kept & 0xF) | (_RELATIME if kept & _ST_RELATIME else 0)
-    remounted = _libc.mount(None, os.fsencode(place), None, _BIND | _REMOUNT | flags, None)
+    remounted = libc.mount(None, os.fsencode(place), None, _BIND | _REMOUNT | flags, None)
     checked(remounted, f"read-only mount at {place}")
 
 
 def make_private() -> None:
     """Nothing mounted in this namespace from now on is seen outside, nor the other way round."""
-    checked(_libc.mount(None, b"/", None, _RECURSIVE | _PRIVATE, None), "private mounts")
+    checked(libc.mount(None, b"/", None, _RECURSIVE | _PRIVATE, None), "private mounts")
 
 
 def unmount(place: str) -> None:
     """Also when something is still at work there: it goes when that ends."""
-    checked(_libc.umount2(os.fsencode(place), _MNT_DETACH), f"umount of {place}")
+    checked(libc.umount2(os.fsencode(place), _MNT_DETACH), f"umount of {place}")
 
 
 def place_for(source: str, place: str) -> None:

@@ -6,6 +6,7 @@ first process of an instance starts with these pages alone, in a few millisecond
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 
@@ -20,9 +21,10 @@ _PR_CAPBSET_READ = 23
 _PR_CAPBSET_DROP = 24
 _PR_SET_CHILD_SUBREAPER = 36
 _MNT_DETACH = 2
+_BIND = 0x1000
 _PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}  # The C library has no function for it.
 
-_libc = ctypes.CDLL(None, use_errno=True)
+libc = ctypes.CDLL(None, use_errno=True)
 
 
 def checked(result: int, what: str) -> int:
@@ -34,12 +36,12 @@ def checked(result: int, what: str) -> int:
 
 
 def unshare(flags: int) -> None:
-    checked(_libc.unshare(flags), "unshare")
+    checked(libc.unshare(flags), "unshare")
 
 
 def enter(descriptor: int, kind: int) -> None:
     """Moves the calling thread into the namespace that `descriptor` stands for."""
-    checked(_libc.setns(descriptor, kind), "setns")
+    checked(libc.setns(descriptor, kind), "setns")
 
 
 def pivot_root(new_root: str) -> None:
@@ -47,49 +49,50 @@ def pivot_root(new_root: str) -> None:
     number = _PIVOT_ROOT[os.uname().machine]
     os.chdir(new_root)
     # Stacked on the same place, the old root needs no folder of its own: pivot_root(2), "pivot_root(".", ".")".
-    checked(_libc.syscall(number, b".", b"."), f"pivot_root to {new_root}")
-    checked(_libc.umount2(b".", _MNT_DETACH), "umount of the old root")
+    checked(libc.syscall(number, b".", b"."), f"pivot_root to {new_root}")
+    checked(libc.umount2(b".", _MNT_DETACH), "umount of the old root")
     os.chdir("/")
 
 
 def drop_capabilities(numbers: tuple[int, ...]) -> None:
     """Takes them from this process and all that it will start, for good."""
     for number in numbers:
-        if _libc.prctl(_PR_CAPBSET_READ, number, 0, 0, 0) == 1:
-            checked(_libc.prctl(_PR_CAPBSET_DROP, number, 0, 0, 0), f"dropping capability {number}")
+        if libc.prctl(_PR_CAPBSET_READ, number, 0, 0, 0) == 1:
+            checked(libc.prctl(_PR_CAPBSET_DROP, number, 0, 0, 0), f"dropping capability {number}")
 
 
 def adopt_orphans() -> None:
     """The children of dead children become this process's own, not those of the host's first process."""
-    checked(_libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), "prctl")
+    checked(libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), "prctl")
 
 
-def make_network(path: str) -> None:
-    """A new network namespace, held by a mount at `path` until `remove_network`; `ip netns` knows those in /run/netns.
-
-    The calling thread is back in its own namespace afterwards.
-    """
+def new_network() -> int:
+    """A descriptor of a new network namespace, which lives as long as something holds it."""
     before = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444))
         unshare(CLONE_NEWNET)
         try:
-            bound = _libc.mount(b"/proc/thread-self/ns/net", os.fsencode(path), None, 4096, None)
-            checked(bound, f"mount of a network namespace at {path}")
+            return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         finally:
             enter(before, CLONE_NEWNET)
-    except OSError as error:
-        if not isinstance(error, FileExistsError):
-            os.unlink(path)
-        raise
     finally:
         os.close(before)
 
 
+def name_network(descriptor: int, path: str) -> None:
+    """Holds the network namespace by a mount at `path`, until `remove_network`. `ip netns` knows those in /run/netns."""
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444))
+    try:
+        bound = libc.mount(b"/proc/thread-self/fd/%d" % descriptor, os.fsencode(path), None, _BIND, None)
+        checked(bound, f"mount of a network namespace at {path}")
+    except OSError:
+        os.unlink(path)
+        raise
+
+
 def remove_network(path: str) -> None:
     """The name goes; the namespace goes with the last process and socket in it."""
-    _libc.umount2(os.fsencode(path), _MNT_DETACH)
-    try:
+    libc.umount2(os.fsencode(path), _MNT_DETACH)
+    with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
-    except FileNotFoundError:
-        pass
