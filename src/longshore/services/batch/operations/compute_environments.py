@@ -134,7 +134,8 @@ def delete_compute_environment(call: Call, request: Request) -> Response:
         raise rules.client_exception("Cannot delete, resource is being modified.")
     if environment.state != "DISABLED":
         raise rules.client_exception("Cannot delete, state must be DISABLED")
-    if any(environment.number in dict(_numbers(queue.environments)) for queue in store.all_queues(call.transaction)):
+    attached = {number for queue in store.all_queues(call.transaction) for _, number in queue.environments}
+    if environment.number in attached:
         raise rules.client_exception("Cannot delete, found existing JobQueue relationship")
     store.save_environment(call.transaction, replace(environment, status="DELETING", status_reason=""))
     _drop_intents(call, environment, "prepare")
@@ -231,10 +232,6 @@ def _desired_vcpus(call: Call, environment: Environment) -> int:
     coming = sum(one.cpu // 1024 for one in instances if one.phase != "retiring")
     least = max(resources["minvCpus"], resources.get("desiredvCpus") or 0)
     return int(max(coming, least))
-
-
-def _numbers(environments: tuple[tuple[int, int], ...]) -> list[tuple[int, int]]:
-    return [(number, order) for order, number in environments]
 
 
 def _given(request: Request, member: str, otherwise: Any) -> Any:
