@@ -526,6 +526,12 @@ _USED = Statement(
         jobs.c.instance == bindparam("instance")
     )
 )
+_USED_IN_ENVIRONMENT = Statement(
+    select(jobs.c.instance, func.count(), func.sum(jobs.c.cpu), func.sum(jobs.c.memory_mib))
+    .join(instances, instances.c.number == jobs.c.instance)
+    .where(instances.c.environment == bindparam("environment"))
+    .group_by(jobs.c.instance)
+)
 _UNENDED_OF_QUEUE = Statement(
     select(jobs.c.document)
     .where(jobs.c.queue == bindparam("queue"), jobs.c.status == bindparam("status"))
@@ -672,6 +678,12 @@ def used_on_instance(tx: Transaction, instance_number: int) -> tuple[int, int, i
     """(jobs, CPU units, memory in MiB) that have their place on the instance."""
     count, cpu, memory = tx.one(_USED, instance=instance_number)
     return int(count), int(cpu or 0), int(memory or 0)
+
+
+def used_in_environment(tx: Transaction, environment_number: int) -> dict[int, tuple[int, int, int]]:
+    """Number of an instance of the environment -> the same; those without a job are left out."""
+    rows = tx.all(_USED_IN_ENVIRONMENT, environment=environment_number)
+    return {int(number): (int(count), int(cpu), int(memory)) for number, count, cpu, memory in rows}
 
 
 def unended_jobs(tx: Transaction, queue_number: int, limit: int) -> list[Job]:
