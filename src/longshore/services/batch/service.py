@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from longshore.kit.service import Service
 from longshore.services.batch.access import ACCESS
-from longshore.services.batch.operations import compute_environments, job_definitions, job_queues, jobs, tags
+from longshore.services.batch.operations import compute_environments, explain, job_definitions, job_queues, jobs, tags
 
 SERVICE = Service(
     "batch",
-    operations=[compute_environments, job_queues, job_definitions, jobs, tags],
+    operations=[compute_environments, job_queues, job_definitions, jobs, tags, explain],
     access=ACCESS,
 )
