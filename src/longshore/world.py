@@ -12,5 +12,20 @@ class SystemClock:
 
 
 class SystemEntropy:
+    """The kernel's randomness, drawn in portions: a system call for each identifier costs more than the identifier."""
+
+    _PORTION = 4096
+
+    def __init__(self) -> None:
+        self._portion = b""
+        self._used = 0
+
     def random_bytes(self, count: int) -> bytes:
-        return os.urandom(count)
+        """Bytes that were never given before. A process that forks must make a new one of these."""
+        start = self._used
+        if start + count > len(self._portion):
+            if count > self._PORTION:
+                return os.urandom(count)
+            self._portion, start = os.urandom(self._PORTION), 0
+        self._used = start + count
+        return self._portion[start : self._used]

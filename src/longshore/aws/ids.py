@@ -20,11 +20,10 @@ class Ids:
 
     def uuid(self) -> str:
         """A version 4 UUID, 36 characters."""
-        raw = bytearray(self._entropy.random_bytes(16))
-        raw[6] = raw[6] & 0x0F | 0x40
-        raw[8] = raw[8] & 0x3F | 0x80
+        raw = self._entropy.random_bytes(16)
         text = raw.hex()
-        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+        variant = "89ab"[raw[8] >> 4 & 3]
+        return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{variant}{text[17:20]}-{text[20:]}"
 
     def hex(self, digits: int) -> str:
         """Lower-case hexadecimal digits: `i-` takes 17, an ECS task id takes 32."""

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 from msgspec import Struct
 
@@ -28,6 +29,8 @@ _MISMATCH = (
 )
 _EMPTY = hashlib.sha256(b"").hexdigest()
 _UNRESERVED = "-_.~"
+# As every SDK writes it. Other orders and spaces are read too, more slowly.
+_USUAL = re.compile(r"AWS4-HMAC-SHA256 Credential=([^,=\s]+), ?SignedHeaders=([^,=\s]+), ?Signature=([^,=\s]+)")
 
 
 class Credential(Struct, frozen=True):
@@ -52,21 +55,37 @@ def credential_of(request: HttpRequest, *, json_style: bool = False) -> Credenti
     authorization = request.headers.get("authorization")
     if authorization is None:
         return _presigned(request, json_style)
-    if not authorization.startswith(_ALGORITHM):
-        raise _incomplete(f"Unsupported AWS 'algorithm': '{authorization.split(' ', 1)[0]}'.")
-    parts = dict(
-        part.strip().partition("=")[::2] for part in authorization[len(_ALGORITHM) :].split(",") if "=" in part
-    )
-    for name in ("Credential", "SignedHeaders", "Signature"):
-        if not parts.get(name):
-            raise _incomplete(f"Authorization header requires '{name}' parameter. Authorization={_ALGORITHM}")
     timestamp = request.headers.get("x-amz-date") or request.headers.get("date") or ""
+    token = request.headers.get("x-amz-security-token")
+    usual = _USUAL.fullmatch(authorization)
+    if usual is not None:
+        return _credential(usual[1], usual[2], usual[3], timestamp, token, None)
+    parts = _authorization_parts(authorization)
+    timestamp = request.headers.get("x-amz-date") or request.headers.get("date") or ""
+    lacking = [
+        f"Authorization header requires '{name}' parameter."
+        for name in ("Credential", "Signature", "SignedHeaders")
+        if not parts.get(name)
+    ]
+    if not timestamp:
+        lacking.append("Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header.")
+    if lacking:
+        # Observed, not documented: all that is missing is named. What was sent is not repeated beyond its first word.
+        raise _incomplete(f"{' '.join(lacking)} Authorization={authorization.split(' ', 1)[0][:40]}")
     token = request.headers.get("x-amz-security-token")
     return _credential(parts["Credential"], parts["SignedHeaders"], parts["Signature"], timestamp, token, None)
 
 
+def _authorization_parts(authorization: str) -> dict[str, str]:
+    """What the header names; nothing when it is of another kind (`Bearer`, another algorithm)."""
+    algorithm, _, rest = authorization.partition(" ")
+    if algorithm != _ALGORITHM:
+        return {}
+    return dict(part.strip().partition("=")[::2] for part in rest.split(",") if "=" in part)
+
+
 def _presigned(request: HttpRequest, json_style: bool) -> Credential:
-    query = dict(_pairs(request.query_string))
+    query = {_text(name): _text(value) for name, value in _pairs(request.query_string)}
     if query.get("X-Amz-Algorithm") != _ALGORITHM:
         code = "MissingAuthenticationTokenException" if json_style else "MissingAuthenticationToken"
         raise AwsError(code, "Request is missing Authentication Token", status=400 if json_style else 403)
@@ -74,7 +93,7 @@ def _presigned(request: HttpRequest, json_style: bool) -> Credential:
         if not query.get(name):
             raise _incomplete(f"Query string requires '{name}' parameter.")
     expires = query.get("X-Amz-Expires", "900")
-    if not expires.isdecimal() or not 1 <= int(expires) <= _PRESIGNED_SECONDS_MAX:
+    if not (expires.isdecimal() and len(expires) < 8 and 1 <= int(expires) <= _PRESIGNED_SECONDS_MAX):
         raise _incomplete(f"X-Amz-Expires must be between 1 and {_PRESIGNED_SECONDS_MAX} seconds.")
     return _credential(
         query["X-Amz-Credential"],
@@ -111,26 +130,26 @@ def verify(
     headers = request.headers
     names = shown.signed_headers.split(";")
     if "host" not in names:
-        raise _wrong(json_style, "'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.")
+        raise wrong(json_style, "'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.")
     if shown.expires_seconds is None:
         query = _canonical_query(request.query_string)
         payload = hashlib.sha256(request.body).hexdigest() if request.body else _EMPTY
         declared = headers.get("x-amz-content-sha256")
         if declared is not None and declared != "UNSIGNED-PAYLOAD" and declared != payload:
-            raise _wrong(json_style, _MISMATCH)
+            raise wrong(json_style, _MISMATCH)
     else:
-        query = _canonical_query(request.query_string, without="X-Amz-Signature")
+        query = _canonical_query(request.query_string, without=b"X-Amz-Signature")
         payload = hashlib.sha256(request.body).hexdigest() if request.body else _EMPTY
     try:
         lines = "".join([f"{name}:{_collapsed(headers[name])}\n" for name in names])
     except KeyError as error:
-        raise _wrong(json_style, _MISMATCH) from error
+        raise wrong(json_style, _MISMATCH) from error
     canonical = (
         f"{request.method}\n{_canonical_path(request.path)}\n{query}\n{lines}\n{shown.signed_headers}\n{payload}"
     )
     expected = _signature(secret, shown.date, shown.region, shown.service, shown.timestamp, scope, canonical)
     if not hmac.compare_digest(expected.encode(), shown.signature.encode()):
-        raise _wrong(json_style, _MISMATCH)
+        raise wrong(json_style, _MISMATCH)
 
 
 def sign(
@@ -170,7 +189,7 @@ def sign(
 def _signature(secret: str, date: str, region: str, service: str, timestamp: str, scope: str, canonical: str) -> str:
     digest = hashlib.sha256(canonical.encode("utf-8", "surrogateescape")).hexdigest()
     text = f"{_ALGORITHM}\n{timestamp}\n{scope}\n{digest}"
-    return hmac.new(_key(secret, date, region, service), text.encode("latin-1", "replace"), hashlib.sha256).hexdigest()
+    return hmac.digest(_key(secret, date, region, service), text.encode("latin-1", "replace"), "sha256").hex()
 
 
 @lru_cache(4096)
@@ -184,20 +203,25 @@ def _key(secret: str, date: str, region: str, service: str) -> bytes:
 
 def _check_time(shown: Credential, now: datetime, json_style: bool) -> None:
     signed_at = _moment(shown.timestamp)
-    if signed_at is None or not shown.timestamp.startswith(shown.date):
+    if signed_at is None:
         raise _incomplete(f"Date must be in ISO-8601 'basic format'. Got '{shown.timestamp[:40]}'.")
-    current = now.strftime(_TIME)
+    if shown.timestamp[:8] != shown.date:
+        raise wrong(
+            json_style,
+            "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: "
+            f"'{shown.date[:40]}' != '{shown.timestamp[:8]}', from '{shown.timestamp}'.",
+        )
     lasting = SKEW if shown.expires_seconds is None else timedelta(seconds=shown.expires_seconds)
     if now > signed_at + lasting:
-        earliest = (now - lasting).strftime(_TIME)
+        current, earliest = now.strftime(_TIME), (now - lasting).strftime(_TIME)
         allowance = "5 min." if shown.expires_seconds is None else f"{shown.expires_seconds} s."
-        raise _wrong(
+        raise wrong(
             json_style,
             f"Signature expired: {shown.timestamp} is now earlier than {earliest} ({current} - {allowance})",
         )
     if now < signed_at - SKEW:
-        latest = (now + SKEW).strftime(_TIME)
-        raise _wrong(
+        current, latest = now.strftime(_TIME), (now + SKEW).strftime(_TIME)
+        raise wrong(
             json_style,
             f"Signature not yet current: {shown.timestamp} is still later than {latest} ({current} + 5 min.)",
         )
@@ -231,7 +255,7 @@ def _without_dots(path: str) -> str:
     return "/" + "/".join(kept) + ("/" if path.endswith("/") and kept else "")
 
 
-def _canonical_query(query: str, *, without: str | None = None) -> str:
+def _canonical_query(query: str, *, without: bytes | None = None) -> str:
     if not query:
         return ""
     pairs = [
@@ -242,11 +266,16 @@ def _canonical_query(query: str, *, without: str | None = None) -> str:
     return "&".join(f"{name}={value}" for name, value in sorted(pairs))
 
 
-def _pairs(query: str) -> list[tuple[str, str]]:
+def _pairs(query: str) -> list[tuple[bytes, bytes]]:
+    """Bytes, not texts: two queries that differ in what is no UTF-8 must not have one signature."""
     return [
-        (unquote(name.replace("+", " ")), unquote(value.replace("+", " ")))
+        (unquote_to_bytes(name.replace("+", " ")), unquote_to_bytes(value.replace("+", " ")))
         for name, _, value in (part.partition("=") for part in query.split("&") if part)
     ]
+
+
+def _text(value: bytes) -> str:
+    return value.decode("utf-8", "replace")
 
 
 def _collapsed(value: str) -> str:
@@ -257,7 +286,8 @@ def _incomplete(message: str) -> AwsError:
     return AwsError("IncompleteSignature", message, status=400)
 
 
-def _wrong(json_style: bool, message: str) -> AwsError:
+def wrong(json_style: bool, message: str) -> AwsError:
+    """A signature that is not good, as query services or JSON services say it."""
     if json_style:
         return AwsError("InvalidSignatureException", message, status=400)
     return AwsError("SignatureDoesNotMatch", message, status=403)

@@ -265,6 +265,7 @@ class Condition(Struct, frozen=True):
     negated: bool
     quantifier: str  # "", "forallvalues", "foranyvalue"
     if_absent: bool  # what an absent key means
+    names: frozenset[str]  # all condition keys that it looks at: its own, and those of variables in its values
 
     def holds(self, context: Context) -> bool:
         given = context.get(self.key)
@@ -283,6 +284,10 @@ class Condition(Struct, frozen=True):
 class Null(Struct, frozen=True):
     key: str
     absent: bool  # True: the key must be absent
+
+    @property
+    def names(self) -> frozenset[str]:
+        return frozenset((self.key,))
 
     def holds(self, context: Context) -> bool:
         return (context.get(self.key) in (None, [])) is self.absent
@@ -303,7 +308,9 @@ def condition(name: str, key: str, values: Sequence[str], *, variables: bool) ->
     exists = base.endswith(_IF_EXISTS)
     row = OPERATORS[base.removesuffix(_IF_EXISTS)]
     if_absent = exists or quantifier == "forallvalues" or (row.negated and quantifier != "foranyvalue")
-    return Condition(key.lower(), row.family(values, variables), row.negated, quantifier, if_absent)
+    in_values = (match.names(match.pieces(value, variables=variables)) for value in values)
+    names = frozenset((key.lower(),)).union(*in_values)
+    return Condition(key.lower(), row.family(values, variables), row.negated, quantifier, if_absent, names)
 
 
 def _split(name: str) -> tuple[str, str]:

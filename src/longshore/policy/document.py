@@ -72,6 +72,12 @@ class Statement(Struct, frozen=True):
             return False
         return all(condition.holds(context) for condition in self.conditions)
 
+    def names(self) -> frozenset[str]:
+        """The condition keys that `applies` looks at."""
+        patterns = self.resources.patterns if self.resources is not None else ()
+        found = [pattern.names() for pattern in patterns] + [condition.names for condition in self.conditions]
+        return frozenset().union(*found)
+
     def ways(self, principal: Principal) -> frozenset[str]:
         """In which ways a resource policy's statement names the caller."""
         if self.principals is None:

@@ -9,10 +9,11 @@ Source: IAM user guide, "Policy evaluation logic", "Access denied error messages
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
-from typing import Literal
+from typing import Any, Literal
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from longshore.aws.principal import Principal
 from longshore.policy.document import ACCOUNT, ANYONE, ROLE, SERVICE, SESSION, USER, Document
@@ -28,7 +29,14 @@ class Question(Struct, frozen=True):
     context: Context  # condition key in lower case -> value or values
 
 
-class Policies(Struct, frozen=True):
+class Decision(Struct, frozen=True):
+    """`because`: the end of AWS's message, empty when allowed."""
+
+    allowed: bool
+    because: str
+
+
+class Policies(Struct, frozen=True, eq=False):
     """What limits and allows a principal.
 
     `session` empty: the session was made without a session policy. Several are one policy in several documents.
@@ -37,16 +45,13 @@ class Policies(Struct, frozen=True):
     identity: tuple[Document, ...] = ()
     boundary: Document | None = None
     session: tuple[Document, ...] = ()
-
-
-class Decision(Struct, frozen=True):
-    """`because`: the end of AWS's message, empty when allowed."""
-
-    allowed: bool
-    because: str
+    # Kept by `decide`. action -> the condition keys that matter; the question, with their values -> the decision.
+    names: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    decisions: dict[tuple[Any, ...], Decision] = field(default_factory=dict)
 
 
 ALLOWED = Decision(allowed=True, because="")
+_REMEMBERED = 128  # decisions of each principal; a busy one asks about fewer
 
 _IDENTITY = "identity-based policy"
 _BOUNDARY = "permissions boundary"
@@ -70,6 +75,39 @@ _STILL_LIMITS: Mapping[str, frozenset[str]] = {
     ROLE: frozenset((_BOUNDARY, _SESSION)),
     ACCOUNT: frozenset((_IDENTITY, _BOUNDARY, _SESSION)),
 }
+
+
+def decide(question: Question, policies: Policies) -> Decision:
+    """What `evaluate` says without a resource policy; remembered, since most questions were asked before.
+
+    `policies` are those of the question's principal, of no other. A decision depends on action and resource, and on those
+    condition keys alone of which the statements about the action speak.
+    """
+    principal, action, context = question.principal, question.action, question.context
+    names = policies.names.get(action)
+    if names is None:
+        names = policies.names[action] = _names(policies, action)
+    key = (principal.account, principal.kind, action, question.resource, *[_fixed(context.get(name)) for name in names])
+    decision = policies.decisions.get(key)
+    if decision is None:
+        decision = evaluate(question, policies)
+        if len(policies.decisions) >= _REMEMBERED:
+            policies.decisions.clear()
+        policies.decisions[key] = decision
+    return decision
+
+
+def _names(policies: Policies, action: str) -> tuple[str, ...]:
+    boundary = (policies.boundary,) if policies.boundary is not None else ()
+    found: set[str] = set()
+    for document in (*policies.identity, *boundary, *policies.session):
+        for statement in itertools.chain(*document.on(action)):
+            found |= statement.names()
+    return tuple(sorted(found))
+
+
+def _fixed(value: str | list[str] | None) -> str | tuple[str, ...] | None:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def evaluate(

@@ -5,13 +5,20 @@ Source: IAM user guide, "IAM JSON policy elements: Resource", "Policy variables 
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import lru_cache
+from typing import Protocol
 
 from msgspec import Struct
 
-Context = Mapping[str, str | list[str]]  # condition key in lower case -> its value or values
+
+class Context(Protocol):
+    """The condition keys of a request, in lower case -> value or values. A dict is one; so is what makes them when asked."""
+
+    def get(self, name: str, /) -> str | list[str] | None: ...
+
 
 _VARIABLE = re.compile(r"\$\{([*?$])\}|\$\{\s*([^{},]+?)\s*(?:,\s*'([^']*)'\s*)?\}")
 _ACROSS = ".*"  # what `*` stands for
@@ -59,6 +66,11 @@ def pieces(text: str, *, variables: bool) -> tuple[Piece, ...]:
 
 def is_static(cut: tuple[Piece, ...]) -> bool:
     return not any(isinstance(piece, Variable) for piece in cut)
+
+
+def names(cut: Iterable[Piece]) -> frozenset[str]:
+    """The condition keys whose values the text takes in."""
+    return frozenset(piece.name for piece in cut if isinstance(piece, Variable))
 
 
 def value_of(variable: Variable, context: Context) -> str | None:
@@ -145,6 +157,10 @@ class ArnPattern(Struct, frozen=True):
             found.append(source)
         tail = expression(self.tail, context)
         return None if tail is None else ":".join([*found, tail])
+
+    def names(self) -> frozenset[str]:
+        """The condition keys of its variables."""
+        return names([*itertools.chain(*self.head), *self.tail])
 
     def matches(self, arn: str, context: Context) -> bool:
         source = self.expression(context)
