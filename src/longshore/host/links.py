@@ -17,8 +17,8 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from longshore.host.namespaces import CLONE_NEWNET, enter
 
-_MAIN = 254  # the routing table of this name
-_IFA_F_NODAD = 0x02
+LinkError = NetlinkError  # what the kernel refused
+MAIN = 254  # the routing table of this name
 
 
 class Rule(Struct, frozen=True, kw_only=True):
@@ -101,18 +101,15 @@ class Links:
     def add_address(self, index: int, address: str, prefix: int = 32) -> None:
         self._netlink.addr("replace", index=index, address=address, prefixlen=prefix)
 
-    def has_address(self, network: str) -> bool:
-        """Whether a link here has an address that begins with `network`, `169.254.96.`."""
-        return any(
-            (found.get_attr("IFA_ADDRESS") or "").startswith(network) for found in self._netlink.get_addr(family=2)
-        )
+    def addresses(self) -> set[str]:
+        return {found.get_attr("IFA_ADDRESS") for found in self._netlink.get_addr(family=2)}
 
     def add_route(
-        self, destination: str, *, index: int | None = None, gateway: str | None = None, table: int = _MAIN,
+        self, destination: str, *, index: int | None = None, gateway: str | None = None, table: int = MAIN,
         hop_limit: int | None = None,
     ) -> None:  # fmt: skip
         """`destination`: `10.0.0.1/32`, `default`. Without index and gateway: what goes there is refused."""
-        said: dict[str, Any] = {"dst": destination, "table": table}
+        said: dict[str, Any] = {"dst": _network(destination), "table": table, "family": 2}
         if index is None and gateway is None:
             said["type"] = "unreachable"
         if index is not None:
@@ -126,8 +123,13 @@ class Links:
             said["metrics"] = {"hoplimit": hop_limit}
         self._netlink.route("replace", **said)
 
-    def remove_routes(self, table: int) -> None:
-        self._netlink.flush_routes(table=table)
+    def remove_route(self, destination: str, *, table: int = MAIN) -> None:
+        """One that is not there is already gone."""
+        with contextlib.suppress(NetlinkError):
+            self._netlink.route("del", dst=_network(destination), table=table, family=2, type="unreachable")
+
+    def has_default_route(self, table: int) -> bool:
+        return bool(self._netlink.get_default_routes(family=2, table=table))
 
     def set_rules(self, rules: list[Rule]) -> None:
         """Instead of the ones that are there; the kernel's own first one, for local addresses, stays."""
@@ -145,9 +147,13 @@ class Links:
 
     def default_interfaces(self) -> list[tuple[str, int]]:
         """(name, MTU) of the links that the default routes leave by."""
-        indices = {route.get_attr("RTA_OIF") for route in self._netlink.get_default_routes(family=2, table=_MAIN)}
+        indices = {route.get_attr("RTA_OIF") for route in self._netlink.get_default_routes(family=2, table=MAIN)}
         links = self._netlink.get_links(*sorted(index for index in indices if index is not None)) if indices else []
         return [(link.get_attr("IFLA_IFNAME"), link.get_attr("IFLA_MTU")) for link in links]
+
+
+def _network(destination: str) -> str:
+    return "0.0.0.0/0" if destination == "default" else destination
 
 
 def setting(name: str) -> str | None:
