@@ -102,7 +102,9 @@ class Gateway:
         operation: Operation | None = None
         try:
             now = self._house.clock.now()
-            principal = self._authenticator.authenticate(request, now, json_style=service.protocol in _JSON_STYLE)
+            principal = self._authenticator.authenticate(
+                request, now, json_style=service.protocol in _JSON_STYLE, service=service.name
+            )
             parameters = codec.parse(form, request)
             operation = self._dispatcher.operation(service.name, form.name)
             call = self._call(service.name, form.name, where.region, principal, request, endpoint, request_id)

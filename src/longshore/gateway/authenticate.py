@@ -33,9 +33,16 @@ class Authenticator:
         self._root_secret = root_secret
         self._root = root(account, root_key)
 
-    def authenticate(self, request: HttpRequest, now: datetime, *, json_style: bool) -> Principal:
-        """Who signed the request. AwsError: unsigned, unknown key, wrong signature, expired, in the protocol's codes."""
+    def authenticate(
+        self, request: HttpRequest, now: datetime, *, json_style: bool, service: str | None = None
+    ) -> Principal:
+        """Who signed the request. AwsError: unsigned, unknown key, wrong signature, expired, in the protocol's codes.
+
+        `service`: for which the request was taken. A signature is good for the service of its scope alone; None: for any.
+        """
         shown = sigv4.credential_of(request, json_style=json_style)
+        if service is not None and shown.service != service:
+            raise sigv4.wrong(json_style, f"Credential should be scoped to correct service: '{service}'.")
         if hmac.compare_digest(shown.access_key_id.encode(), self._root_key.encode()):
             principal, secret = self._root, self._root_secret
         else:
