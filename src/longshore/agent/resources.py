@@ -33,7 +33,7 @@ class Resources(Struct, frozen=True, kw_only=True):
         return need.cpu <= self.cpu and need.memory_mib <= self.memory_mib and not need.ports & self.ports_taken
 
     def take(self, need: Need) -> Resources:
-        assert self.fits(need)
+        """May leave less than nothing: what runs already keeps what it has, also if the instance offers less than before."""
         return replace(
             self,
             cpu=self.cpu - need.cpu,

@@ -21,7 +21,7 @@ from longshore.aws.errors import AwsError
 from longshore.aws.sigv4 import sign
 
 # json 1.1 services of the agent: X-Amz-Target's first part.
-_TARGETS = {"ecs": "AmazonEC2ContainerServiceV20141113", "logs": "Logs_20140328"}
+TARGETS = {"ecs": "AmazonEC2ContainerServiceV20141113", "logs": "Logs_20140328"}
 _REQUEST_SECONDS = 30.0
 _IDLE_SECONDS = 15.0  # a kept connection older than this is not trusted any more
 _FRAME_BYTES_MAX = 16 * 1024 * 1024
@@ -87,9 +87,9 @@ class HttpTransport:
     async def aws(
         self, service: str, operation: str, params: dict[str, Any], credentials: Credentials
     ) -> dict[str, Any]:
-        body = msgspec.json.encode(_on_the_wire(params))
+        body = msgspec.json.encode(on_the_wire(params))
         url = f"{self._endpoint}/"
-        headers = {"content-type": "application/x-amz-json-1.1", "x-amz-target": f"{_TARGETS[service]}.{operation}"}
+        headers = {"content-type": "application/x-amz-json-1.1", "x-amz-target": f"{TARGETS[service]}.{operation}"}
         signed = self._signed("POST", url, headers, body, service, credentials)
         status, text = await self._request("POST", url, signed, body)
         if status < 300:
@@ -254,14 +254,14 @@ def error_of(status: int, body: bytes) -> AwsError:
     return AwsError(code.rpartition("#")[2], found.message or found.upper_message or "", status=status)
 
 
-def _on_the_wire(value: Any) -> Any:
+def on_the_wire(value: Any) -> Any:
     """JSON services write times as epoch seconds; absent members are left out."""
     if isinstance(value, datetime):
         return value.astimezone(UTC).timestamp()
     if isinstance(value, Mapping):
-        return {key: _on_the_wire(each) for key, each in value.items() if each is not None}
+        return {key: on_the_wire(each) for key, each in value.items() if each is not None}
     if isinstance(value, (list, tuple)):
-        return [_on_the_wire(each) for each in value]
+        return [on_the_wire(each) for each in value]
     return value
 
 

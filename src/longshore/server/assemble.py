@@ -22,12 +22,13 @@ from longshore.kit.house import House
 from longshore.kit.loop import Loop
 from longshore.kit.operation import Response
 from longshore.kit.sealing import IdentityDocuments, Sealer
+from longshore.server.indoors import Indoors
 from longshore.server.keys import RootKeys
 from longshore.server.pages import create_pages
 from longshore.services.batch.service import SERVICE as BATCH
 from longshore.services.cloudtrail.service import SERVICE as CLOUDTRAIL
 from longshore.services.cloudtrail.trail import Trail
-from longshore.services.ec2.machines.base import LaunchOrder, Machines
+from longshore.services.ec2.machines.base import Machines
 from longshore.services.ec2.machines.memory import MemoryMachines
 from longshore.services.ec2.machines.none import NoMachines
 from longshore.services.ec2.metadata import MetadataService
@@ -98,9 +99,11 @@ class Assembly:
         self.gateway = Gateway(
             house, SERVICES, authenticator=authenticator, authorizer=authorizer, dispatcher=self.dispatcher, pages=pages
         )
-        house.ports["imds"] = MetadataService(house, responder(house))
+        metadata = MetadataService(house, responder(house))
+        house.ports["imds"] = metadata
+        self.indoors = Indoors(house, self.gateway, metadata)
         # `local` machines need the supervisor: run.py makes them.
-        self.use(MemoryMachines(house, _without_agent) if settings.machines == "memory" else NoMachines())
+        self.use(MemoryMachines(house, self.indoors) if settings.machines == "memory" else NoMachines())
         self._tasks: list[asyncio.Task[None]] = []
         _forget()
 
@@ -156,11 +159,6 @@ class Assembly:
         await self.house.store.write(_empty)
         _forget()
         await self.start()
-
-
-async def _without_agent(order: LaunchOrder, config: dict[str, str]) -> None:
-    """Stands where no agent can run yet."""
-    await asyncio.Event().wait()
 
 
 def _forget() -> None:

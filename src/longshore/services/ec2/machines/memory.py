@@ -7,6 +7,7 @@ counted as if the machines were real.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -18,18 +19,19 @@ from longshore.services.ec2.machines.user_data import boot
 
 log = structlog.get_logger("longshore.machines")
 
-# (order, KEY=VALUE of /etc/ecs/ecs.config) -> an agent, which runs until it is cancelled.
-AgentFactory = Callable[[LaunchOrder, dict[str, str]], Coroutine[Any, Any, None]]
+# (order, KEY=VALUE of /etc/ecs/ecs.config, what prints on the console) -> an agent, which runs until it is cancelled.
+AgentFactory = Callable[[LaunchOrder, dict[str, str], Callable[[str], None]], Coroutine[Any, Any, None]]
 
 VCPUS = 1024  # what is offered when the operator says nothing: nothing real is used up
 MEMORY_MIB = 4 * 1024 * 1024
+_CONSOLE_LINES = 1000  # EC2 keeps the last 64 KiB
 _RESTART_SECONDS = (1.0, 2.0, 5.0)  # systemd restarts the ECS agent in the same way
 
 
 class _Machine:
     def __init__(self, order: LaunchOrder) -> None:
         self.order = order
-        self.console: list[str] = []
+        self.console: deque[str] = deque(maxlen=_CONSOLE_LINES)
         self.task: asyncio.Task[None] | None = None
 
 
@@ -111,7 +113,7 @@ class MemoryMachines:
         while True:
             say(f"starting the ECS agent for cluster {config.get('ECS_CLUSTER', 'default')}")
             try:
-                await self._agent_factory(order, dict(config))
+                await self._agent_factory(order, dict(config), say)
                 say("the ECS agent ended")
             except Exception as error:
                 # An agent that cannot go on is started again, as the original one is by systemd.

@@ -1,0 +1,318 @@
+"""The log driver awslogs: what a container writes becomes events of its log stream, complete and in order.
+
+Source: Docker's documentation, "Amazon CloudWatch Logs logging driver"; CloudWatch Logs API reference, PutLogEvents.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
+
+from msgspec import Struct
+
+from longshore.agent.identity import SESSION_IS_OVER, Api, NoCredentials, is_transient
+from longshore.agent.runtimes.base import Chunk
+from longshore.agent.transport import Credentials, TransportError
+from longshore.aws.clock import Clock, milliseconds
+from longshore.aws.errors import AwsError
+
+# CloudWatch Logs API reference, PutLogEvents.
+EVENT_OVERHEAD_BYTES = 26
+BATCH_BYTES_MAX = 1_048_576
+BATCH_EVENTS_MAX = 10_000
+BATCH_SPAN_MS_MAX = 24 * 3600 * 1000 - 1
+MESSAGE_BYTES_MAX = 262_144 - EVENT_OVERHEAD_BYTES
+
+_BUFFER_BYTES_MAX = 2 * BATCH_BYTES_MAX  # what is read ahead; the rest waits where the runtime keeps it
+# Lines are gathered for so long while the container runs. Its end sends the rest at once, so that a short job's log is
+# one call, and someone who follows a long one's does not notice.
+_PACE_SECONDS = 0.2
+_RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
+_OPEN_SECONDS = 60.0  # for how long no answer is no refusal
+_AFTER_END_SECONDS = 900.0  # for how long an ended container's log is kept for a service that does not answer
+
+
+class LogStreamRefused(Exception):
+    """The text follows `failed to create Cloudwatch log stream: `."""
+
+
+class LogEvent(Struct, frozen=True):
+    timestamp: int  # epoch milliseconds
+    message: str
+    end: int  # bytes that the container had written when the event was complete
+
+    @property
+    def size(self) -> int:
+        return len(self.message.encode()) + EVENT_OVERHEAD_BYTES
+
+
+class Lines:
+    """Bytes in, events out: one a line, without its end; of an over-long line several; of an empty one none, as Docker does."""
+
+    def __init__(self, after: int) -> None:
+        self._rest = b""
+        self._at = after  # where `_rest` begins
+        self._last_ms = 0
+
+    def feed(self, data: bytes, now_ms: int) -> list[LogEvent]:
+        self._last_ms = max(self._last_ms, now_ms)  # A batch must be in the order of time, whatever the clock does.
+        *lines, rest = (self._rest + data).split(b"\n")
+        found: list[LogEvent] = []
+        for line in lines:
+            found += self._cut(line)
+            self._at += 1
+            if found:
+                found[-1] = LogEvent(found[-1].timestamp, found[-1].message, self._at)
+        while len(rest) > MESSAGE_BYTES_MAX:
+            piece = rest[: _boundary(rest, MESSAGE_BYTES_MAX)]
+            found += self._cut(piece)
+            rest = rest[len(piece) :]
+        self._rest = rest
+        return found
+
+    def finish(self) -> list[LogEvent]:
+        """The last line, if it had no end."""
+        rest, self._rest = self._rest, b""
+        return self._cut(rest)
+
+    def _cut(self, line: bytes) -> list[LogEvent]:
+        found = []
+        while line:
+            size = _boundary(line, MESSAGE_BYTES_MAX)
+            text = line[:size].decode("utf-8", "replace")
+            while len(text.encode()) > MESSAGE_BYTES_MAX:
+                # A byte that is no UTF-8 becomes a character of three.
+                size = _boundary(line, size // 2)
+                text = line[:size].decode("utf-8", "replace")
+            line = line[size:]
+            self._at += size
+            found.append(LogEvent(self._last_ms, text, self._at))
+        return found
+
+
+def _boundary(data: bytes, limit: int) -> int:
+    """The greatest size up to the limit that does not cut a character in two; at least 1."""
+    if len(data) <= limit:
+        return len(data)
+    size = limit
+    while size > max(1, limit - 3) and data[size] & 0xC0 == 0x80:
+        size -= 1
+    return size
+
+
+def take_batch(waiting: deque[LogEvent]) -> list[LogEvent]:
+    """As many events from the front as one call may carry; at least one."""
+    batch: list[LogEvent] = []
+    size = 0
+    while waiting and len(batch) < BATCH_EVENTS_MAX:
+        size += waiting[0].size
+        if batch and (size > BATCH_BYTES_MAX or waiting[0].timestamp - batch[0].timestamp > BATCH_SPAN_MS_MAX):
+            break
+        batch.append(waiting.popleft())
+    return batch
+
+
+class AwsLogs:
+    """One container's way to its log stream. `credentials` None: the instance's role signs."""
+
+    def __init__(
+        self,
+        api: Api,
+        clock: Clock,
+        *,
+        group: str,
+        stream: str,
+        creates_group: bool = False,
+        credentials: Callable[[], Coroutine[Any, Any, Credentials]] | None = None,
+        say: Callable[[str], None],
+    ) -> None:
+        self._api = api
+        self._clock = clock
+        self._group = group
+        self._stream = stream
+        self._creates_group = creates_group
+        self._credentials = credentials
+        self._say = say
+
+    # The stream is made before the container starts: who may not write its log does not run.
+
+    async def open(self) -> None:
+        """Makes the stream, or finds that it is there. LogStreamRefused."""
+        loop = asyncio.get_running_loop()
+        give_up_at = loop.time() + _OPEN_SECONDS
+        attempt = 0
+        while True:
+            try:
+                await self._create()
+                return
+            except (AwsError, NoCredentials, TransportError) as error:
+                if not _may_be_tried_again(error) or loop.time() > give_up_at:
+                    raise LogStreamRefused(str(error)) from error
+            await asyncio.sleep(_pause(attempt))
+            attempt += 1
+
+    async def _create(self) -> None:
+        params = {"logGroupName": self._group, "logStreamName": self._stream}
+        try:
+            await self._call("CreateLogStream", params)
+        except AwsError as error:
+            if error.code == "ResourceNotFoundException" and self._creates_group:
+                await self._call_unless_there("CreateLogGroup", {"logGroupName": self._group})
+                await self._call_unless_there("CreateLogStream", params)
+            elif error.code != "ResourceAlreadyExistsException":
+                raise
+
+    async def _call_unless_there(self, operation: str, params: dict[str, Any]) -> None:
+        try:
+            await self._call(operation, params)
+        except AwsError as error:
+            if error.code != "ResourceAlreadyExistsException":
+                raise
+
+    async def carry(self, chunks: AsyncIterator[Chunk], after: int, acknowledged: Callable[[int], None]) -> None:
+        """Returns when the container has ended and all it wrote is in the stream, or was given up.
+
+        `acknowledged(end)`: all bytes before `end` are there; an agent that starts anew goes on from it.
+        """
+        await _Carrier(self, self._clock, chunks, after, acknowledged).run()
+
+    async def put(self, batch: list[LogEvent]) -> None:
+        """AwsError, NoCredentials, TransportError."""
+        events = [{"timestamp": event.timestamp, "message": event.message} for event in batch]
+        await self._call(
+            "PutLogEvents", {"logGroupName": self._group, "logStreamName": self._stream, "logEvents": events}
+        )
+
+    def say(self, text: str) -> None:
+        self._say(f"log stream {self._group} {self._stream}: {text}")
+
+    async def _call(self, operation: str, params: dict[str, Any]) -> None:
+        await self._api.call("logs", operation, params, self._credentials)
+
+
+class _Carrier:
+    """Reads ahead in one task and sends in the other, so that one never waits for the other without need."""
+
+    def __init__(
+        self,
+        log: AwsLogs,
+        clock: Clock,
+        chunks: AsyncIterator[Chunk],
+        after: int,
+        acknowledged: Callable[[int], None],
+    ) -> None:
+        self._log = log
+        self._clock = clock
+        self._chunks = chunks
+        self._lines = Lines(after)
+        self._acknowledged = acknowledged
+        self._waiting: deque[LogEvent] = deque()
+        self._waiting_bytes = 0
+        self._ended_at: float | None = None  # the loop's time; None: the container may still write
+        self._news = asyncio.Event()  # there is something to send, or the end
+        self._hurry = asyncio.Event()  # there is no reason to gather more: the end, or a full batch
+        self._space = asyncio.Event()
+        self._space.set()
+
+    async def run(self) -> None:
+        reading = asyncio.get_running_loop().create_task(self._read())
+        try:
+            while await self._next():
+                batch = take_batch(self._waiting)
+                self._waiting_bytes -= sum(event.size for event in batch)
+                self._space.set()
+                if not await self._put(batch):
+                    return
+                self._acknowledged(batch[-1].end)
+            await reading  # Its error, where it ended by one.
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+
+    async def _read(self) -> None:
+        try:
+            async for chunk in self._chunks:
+                self._add(self._lines.feed(chunk.data, milliseconds(self._clock.now())))
+                await self._space.wait()
+            self._add(self._lines.finish())
+        finally:
+            self._ended_at = asyncio.get_running_loop().time()
+            self._news.set()
+            self._hurry.set()
+
+    def _add(self, events: list[LogEvent]) -> None:
+        if not events:
+            return
+        self._waiting.extend(events)
+        self._waiting_bytes += sum(event.size for event in events)
+        self._news.set()
+        if self._waiting_bytes >= BATCH_BYTES_MAX or len(self._waiting) >= BATCH_EVENTS_MAX:
+            self._hurry.set()
+        if self._waiting_bytes > _BUFFER_BYTES_MAX:
+            self._space.clear()
+
+    async def _next(self) -> bool:
+        """Whether there is something to send; False: all has been sent, and no more will come."""
+        await self._news.wait()
+        if self._ended_at is None and not self._hurry.is_set():
+            try:
+                async with asyncio.timeout(_PACE_SECONDS):
+                    await self._hurry.wait()
+            except TimeoutError:
+                pass
+        if self._ended_at is None:
+            self._hurry.clear()
+            if not self._waiting:
+                self._news.clear()
+                return await self._next()
+        return bool(self._waiting)
+
+    async def _put(self, batch: list[LogEvent]) -> bool:
+        """False: the stream does not take it, and the container has ended."""
+        attempt, has_said = 0, False
+        while True:
+            try:
+                await self._log.put(batch)
+                return True
+            except (AwsError, NoCredentials, TransportError) as error:
+                if isinstance(error, AwsError) and error.code in _NEVER:
+                    self._log.say(f"{len(batch)} events are lost: {error}")
+                    return True
+                if not has_said:
+                    self._log.say(str(error))
+                    has_said = True
+                if self._is_over(error):
+                    self._log.say(f"given up, {len(batch) + len(self._waiting)} events are lost")
+                    return False
+                pause = _pause(attempt) if _may_be_tried_again(error) else _RETRY_SECONDS[-1]
+            attempt += 1
+            self._hurry.clear()
+            try:
+                async with asyncio.timeout(pause):
+                    # The end of a container cuts the waiting for a mended role short.
+                    await self._hurry.wait()
+            except TimeoutError:
+                pass
+
+    def _is_over(self, error: Exception) -> bool:
+        if self._ended_at is None:
+            return False
+        ended_for = asyncio.get_running_loop().time() - self._ended_at
+        return not _may_be_tried_again(error) or ended_for > _AFTER_END_SECONDS
+
+
+# What can't be sent in any other way either: sending it again would hold up all that comes after it.
+_NEVER = frozenset({"InvalidParameterException", "SerializationException", "DataAlreadyAcceptedException"})
+
+
+def _may_be_tried_again(error: Exception) -> bool:
+    """A session that is over is renewed by the server before long."""
+    if isinstance(error, AwsError):
+        return is_transient(error) or error.code in SESSION_IS_OVER
+    return True
+
+
+def _pause(attempt: int) -> float:
+    return _RETRY_SECONDS[min(attempt, len(_RETRY_SECONDS) - 1)]
