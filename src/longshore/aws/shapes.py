@@ -55,11 +55,24 @@ def check(operation: OperationModel, request: Mapping[str, Any]) -> None:
     raise AwsError(_CODES[service], message, status=400)
 
 
+_EC2_ENUM = re.compile(r"Value '(.*)' at '([^']*)' failed to satisfy constraint: Member must satisfy enum", re.DOTALL)
+
+
 def _refuse_ec2(faults: list[_Fault]) -> None:
     where, text = faults[0]
     name = where[:1].upper() + where[1:]
     if text.endswith("Member must not be null"):
         raise AwsError("MissingParameter", f"The request must contain the parameter {name}", status=400)
+    enum = _EC2_ENUM.match(text)
+    if enum is not None:
+        value, member = enum[1], enum[2].partition(".")[0]
+        if member == "instanceTypes":
+            sentence = f"The following supplied instance types do not exist: [{value}]"
+            raise AwsError("InvalidInstanceType", sentence, status=400)
+        if member == "instanceType":
+            raise AwsError("InvalidParameterValue", f"Invalid value '{value}' for InstanceType.", status=400)
+        # The model's set is hundreds of words long for some members; EC2 does not tell it.
+        raise AwsError("InvalidParameterValue", f"Value ({value}) for parameter {enum[2]} is invalid.", status=400)
     raise AwsError("InvalidParameterValue", text, status=400)
 
 

@@ -20,6 +20,7 @@ T = TypeVar("T")
 Values = Mapping[str, Callable[[T], Sequence[str]]]
 
 _PAGE = 1000
+_PAGE_LEAST = 5  # API reference, DescribeInstances, MaxResults: between 5 and 1000
 
 
 def select(
@@ -76,12 +77,18 @@ def page(
     A token names the last item shown, so that pages neither repeat nor skip while others write.
     InvalidParameterValue: the token is none of ours.
     """
+    size = request.get("MaxResults") or default
+    if size < _PAGE_LEAST:
+        raise AwsError(
+            "InvalidParameterValue",
+            f"Value ( {size} ) for parameter maxResults is invalid. Expecting a value greater than {_PAGE_LEAST}.",
+        )
     rest = list(items)
     token = request.get("NextToken")
     if token:
         last = _untoken(token)
         rest = [item for item in rest if key(item) > last]
-    size = request.get("MaxResults") or default
+    size = min(size, _PAGE)
     if len(rest) <= size:
         return rest, None
     return rest[:size], base64.urlsafe_b64encode(b"1" + key(rest[size - 1]).encode()).decode()
