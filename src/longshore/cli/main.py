@@ -149,5 +149,13 @@ def explain(
         print(f"- {reason}")
 
 
+@app.command(hidden=True)
+def agent() -> None:
+    """The container agent: started by an instance, told by its environment and /etc/ecs/ecs.config."""
+    from longshore.agent.main import main as run
+
+    sys.exit(run())
+
+
 def main() -> None:
     app()
