@@ -274,3 +274,22 @@ def mounts_in(mountinfo: str) -> dict[str, Mounted]:
     if v1:
         return {name: v1[name] for name in _CONTROLLERS_V1 if name in v1}
     return {"unified": unified} if unified is not None else {}
+
+
+def places_in(mountinfo: str) -> list[tuple[str, str]]:
+    """(where a hierarchy that we use is mounted, its controllers as mount(8) wants them all named; "" for v2). Pure."""
+    used = {str(mounted.place) for mounted in mounts_in(mountinfo).values()}
+    found: dict[str, str] = {}
+    for line in mountinfo.splitlines():
+        before, _, after = line.partition(" - ")
+        place = before.split()[4]
+        if place in used:
+            options = after.split()[2].split(",")
+            found[place] = ",".join(name for name in options if name in _ALL_CONTROLLERS_V1)
+    return sorted(found.items())
+
+
+_ALL_CONTROLLERS_V1 = (
+    "cpuset", "cpu", "cpuacct", "blkio", "memory", "devices", "freezer", "net_cls", "perf_event", "net_prio", "hugetlb",
+    "pids", "rdma", "misc",
+)  # fmt: skip

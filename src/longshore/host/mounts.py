@@ -75,9 +75,11 @@ def unmount(place: str) -> None:
 
 
 def place_for(source: str, place: str) -> None:
-    """Makes the folder or the empty file that `source` can be bound at."""
+    """Makes the folder or the empty file that `source` can be bound at, if it is not there."""
+    if os.path.exists(place):
+        return
     if stat.S_ISDIR(os.stat(source).st_mode):
-        os.makedirs(place, exist_ok=True)
+        os.makedirs(place)
     else:
         os.makedirs(os.path.dirname(place), exist_ok=True)
-        os.close(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o444))
+        os.close(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444))

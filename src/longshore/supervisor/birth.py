@@ -1,0 +1,213 @@
+"""Makes an instance: a program that goes into namespaces of its own, builds its root, and becomes its first process.
+
+Started by the keeper with a socket as its only argument, over which come what to make (`Birth`, one JSON line) and three
+open files: the network namespace, the console, and the door where `init` tells how things stand. Back go lines: `pid`
+as soon as there is one, then `ready` or `fault`. The first process waits for `go` before it does anything that lasts, so
+that there is never one of which the keeper has no note.
+
+Only the standard library is imported: all of this takes a few milliseconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import sys
+import traceback
+from typing import TypedDict
+
+from longshore.host import mounts, namespaces
+from longshore.supervisor import init
+
+_NAMESPACES = (
+    namespaces.CLONE_NEWNS
+    | namespaces.CLONE_NEWPID
+    | namespaces.CLONE_NEWUTS
+    | namespaces.CLONE_NEWIPC
+    | namespaces.CLONE_NEWCGROUP
+)
+_SAFE = mounts.NO_SUID | mounts.NO_DEVICES
+
+# capabilities(7): what reaches past namespaces (modules, raw devices, the clock, the kernel's log, a reboot, ...). The
+# rest stays: the agent makes containers, which takes most of them.
+_DROPPED = (9, 16, 17, 20, 22, 25, 30, 32, 33, 34, 35, 36, 37, 38)
+
+# name -> (major, minor)
+DEVICES = {
+    "null": (1, 3),
+    "zero": (1, 5),
+    "full": (1, 7),
+    "random": (1, 8),
+    "urandom": (1, 9),
+    "tty": (5, 0),
+    "fuse": (10, 229),
+}
+
+
+class Bind(TypedDict):
+    source: str
+    place: str  # in the instance
+    is_read_only: bool
+
+
+class Birth(TypedDict):
+    """The instance's outside: its root and its control groups. `plan` is what happens inside."""
+
+    root: str
+    hostname: str
+    folders: list[tuple[str, int]]  # path in the instance, mode
+    files: list[tuple[str, str, int]]  # path, text, mode
+    symlinks: list[tuple[str, str]]  # path, target
+    binds: list[Bind]  # in this order
+    run_mib: int  # the size of /run
+    entrances: list[str]  # the files by which the instance's control group is joined
+    cgroups: list[tuple[str, str]]  # v1: place, controllers; v2: one, of controllers ""
+    leaf: str  # the group below it for init, agent and all but containers
+    plan: init.Plan
+
+
+def main() -> None:
+    channel = socket.socket(fileno=int(sys.argv[1]))
+    birth, (network, console, door) = _receive(channel)
+    try:
+        os.setsid()
+        os.umask(0o022)
+        for entrance in birth["entrances"]:
+            with open(entrance, "w") as file:
+                file.write("0")
+        namespaces.enter(network, namespaces.CLONE_NEWNET)
+        os.close(network)
+        namespaces.unshare(_NAMESPACES)
+        pid = os.fork()
+        if pid:
+            _say(channel, {"pid": pid})
+            os._exit(0)
+        _live(birth, channel, init.Console(console), socket.socket(fileno=door))
+    except Exception as error:
+        _say(channel, {"fault": str(error), "trace": traceback.format_exc()})
+        os._exit(1)
+
+
+def _live(birth: Birth, channel: socket.socket, console: init.Console, door: socket.socket) -> None:
+    socket.sethostname(birth["hostname"])
+    mounts.make_private()
+    _build_root(birth)
+    namespaces.pivot_root(birth["root"])
+    namespaces.drop_capabilities(_DROPPED)
+    if channel.recv(3) != b"go\n":
+        os._exit(1)  # The keeper is no more: it never wrote us down.
+    _say(channel, {"ready": True})
+    channel.close()
+    init.run(birth["plan"], console, door)
+
+
+def _build_root(birth: Birth) -> None:
+    root = birth["root"]
+    # A mount point of its own, as pivot_root wants it. The folder is on the state's file system: what is written there
+    # is the instance's disk, and containers' overlays can lie on it.
+    mounts.bind(root, root, flags=mounts.NO_DEVICES)
+    for path, mode in birth["folders"]:
+        os.makedirs(root + path, exist_ok=True)
+        os.chmod(root + path, mode)
+    for path, text, mode in birth["files"]:
+        with open(os.open(root + path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
+            file.write(text)
+    for path, target in birth["symlinks"]:
+        os.symlink(target, root + path)
+    _mount_run(root, birth["run_mib"])
+    for bind in birth["binds"]:
+        mounts.place_for(bind["source"], root + bind["place"])
+        mounts.bind(
+            bind["source"], root + bind["place"], read_only=bind["is_read_only"], recursive=True, flags=_SAFE
+        )  # fmt: skip
+    _mount_dev(root)
+    _mount_proc(root)
+    _mount_sys(root, birth["cgroups"], birth["leaf"])
+
+
+def _mount_run(root: str, size_mib: int) -> None:
+    mounts.mount("tmpfs", root + "/run", flags=_SAFE, options=f"mode=755,size={size_mib}m")
+    os.makedirs(root + "/run/lock")
+
+
+def _mount_dev(root: str) -> None:
+    dev = root + "/dev"
+    mounts.mount("tmpfs", dev, flags=mounts.NO_SUID, options="mode=755,size=1m")
+    before = os.umask(0)
+    for name, (major, minor) in DEVICES.items():
+        with contextlib.suppress(OSError):  # fuse may be out of bounds
+            os.mknod(f"{dev}/{name}", 0o020666, os.makedev(major, minor))
+    os.umask(before)
+    for name, target in (
+        ("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0"), ("stdout", "/proc/self/fd/1"),
+        ("stderr", "/proc/self/fd/2"), ("ptmx", "pts/ptmx"),
+    ):  # fmt: skip
+        os.symlink(target, f"{dev}/{name}")
+    for name in ("pts", "shm", "mqueue"):
+        os.mkdir(f"{dev}/{name}")
+    mounts.mount(
+        "devpts",
+        f"{dev}/pts",
+        flags=mounts.NO_SUID | mounts.NO_EXECUTION,
+        options="newinstance,ptmxmode=0666,mode=620,gid=5",
+    )
+    mounts.mount("tmpfs", f"{dev}/shm", flags=_SAFE, options="mode=1777")
+    with contextlib.suppress(OSError):  # a kernel without message queues
+        mounts.mount("mqueue", f"{dev}/mqueue", flags=_SAFE | mounts.NO_EXECUTION)
+
+
+def _mount_proc(root: str) -> None:
+    proc = root + "/proc"
+    mounts.mount("proc", proc, flags=_SAFE | mounts.NO_EXECUTION)
+    # The agent may set up its own network; the kernel's other settings are everybody's.
+    guarded = [f"sys/{name}" for name in os.listdir(f"{proc}/sys") if name != "net"]
+    for name in (*guarded, "sysrq-trigger", "irq", "bus"):
+        if os.path.exists(f"{proc}/{name}"):
+            mounts.bind(f"{proc}/{name}", f"{proc}/{name}", read_only=True)
+    for name in ("kcore", "keys", "timer_list", "sched_debug"):
+        if os.path.exists(f"{proc}/{name}"):
+            mounts.bind(f"{root}/dev/null", f"{proc}/{name}")
+
+
+def _mount_sys(root: str, cgroups: list[tuple[str, str]], leaf: str) -> None:
+    """/sys of this network namespace, and control groups that begin at the instance's own."""
+    mounts.mount("sysfs", root + "/sys", flags=mounts.READ_ONLY | _SAFE | mounts.NO_EXECUTION)
+    flags = _SAFE | mounts.NO_EXECUTION
+    top = root + "/sys/fs/cgroup"
+    if cgroups and not cgroups[0][1]:
+        mounts.mount("cgroup2", top, flags=flags)
+        _enter_leaf(f"{top}/{leaf}")
+        return
+    # v1, without the empty v2 hierarchy that hybrid hosts have beside it: crun refuses to work where it sees one.
+    mounts.mount("tmpfs", top, flags=flags, options="mode=755,size=1m")
+    for place, controllers in cgroups:
+        folder = f"{top}/{os.path.basename(place)}"
+        os.mkdir(folder)
+        mounts.mount("cgroup", folder, flags=flags, options=controllers)
+        _enter_leaf(f"{folder}/{leaf}")
+        for name in controllers.split(","):
+            if name != os.path.basename(place):
+                os.symlink(os.path.basename(place), f"{top}/{name}")
+
+
+def _enter_leaf(folder: str) -> None:
+    os.makedirs(folder, exist_ok=True)
+    with open(f"{folder}/cgroup.procs", "w") as file:
+        file.write("0")
+
+
+def _receive(channel: socket.socket) -> tuple[Birth, list[int]]:
+    data, descriptors, _, _ = socket.recv_fds(channel, 65536, 3)
+    while not data.endswith(b"\n"):
+        data += channel.recv(65536)
+    return json.loads(data), descriptors
+
+
+def _say(channel: socket.socket, what: dict[str, object]) -> None:
+    channel.sendall(json.dumps(what).encode() + b"\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,427 @@
+"""Makes, watches and removes instances, and finds them again after its own restart.
+
+    instances/<id>/   order.json   what was asked for, and the first process once there is one
+                      console      what boot and agent wrote
+                      control      a socket, where `init` tells how things stand
+                      root/        the instance's root, which is its disk
+
+The folder is made before anything else and goes after everything else. So what is found at a start is all there can be:
+either its first process lives, and it is taken over, or whatever is left of it is removed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+import structlog
+from msgspec import Struct
+
+from longshore.host import processes
+from longshore.host.cgroups import Hierarchy, Limits, places_in
+from longshore.host.lines import Lines, connect, listen
+from longshore.host.processes import Process
+from longshore.host.supervised import About, AgentState, Changed, Died, News, Options, Order, Standing
+from longshore.supervisor import birth, guest, init
+from longshore.supervisor.fabric import Fabric, link_name
+
+log = structlog.get_logger("longshore.supervisor")
+
+T = TypeVar("T")
+
+CGROUP = "/longshore"
+_BIRTH_SECONDS = 20.0
+_OWN_MIB = 192  # for init and agent, beside what the type has
+_PIDS = 32768
+_GONE_SECONDS = 10.0
+_RULES = (
+    "c *:* m", "b *:* m",  # making a node gives nothing
+    *(f"c {major}:{minor} rwm" for major, minor in birth.DEVICES.values()),
+    "c 5:1 rwm", "c 5:2 rwm", "c 136:* rwm", "c 10:200 rwm",  # terminals; tun, which container runtimes allow
+)  # fmt: skip
+
+
+class CannotLaunch(Exception):
+    """What went wrong."""
+
+
+class _Note(Struct, frozen=True, kw_only=True):
+    """order.json."""
+
+    order: Order
+    boot_id: str
+    pid: int | None = None
+    started_at: int | None = None
+
+
+class _Told(Struct, frozen=True, kw_only=True):
+    """What `init` says."""
+
+    is_booted: bool = False
+    agent: AgentState = "none"
+    agent_pid: int | None = None
+    agent_starts: int = 0
+
+
+class _Instance:
+    def __init__(self, order: Order, folder: Path) -> None:
+        self.order = order
+        self.folder = folder
+        self.told = _Told()
+        self.process: Process | None = None
+        self.lines: Lines | None = None
+        self.watching: asyncio.Task[None] | None = None
+        self.ending: asyncio.Task[None] | None = None
+
+    @property
+    def cgroup(self) -> str:
+        return f"{CGROUP}/{self.order.instance_id}"
+
+    def standing(self) -> Standing:
+        assert self.process is not None
+        order, told = self.order, self.told
+        return Standing(
+            instance_id=order.instance_id,
+            private_ip=order.private_ip,
+            vcpus=order.vcpus,
+            memory_mib=order.memory_mib,
+            pid=self.process.pid,
+            is_booted=told.is_booted,
+            agent=told.agent,
+            agent_pid=told.agent_pid,
+            agent_starts=told.agent_starts,
+        )
+
+
+class Keeper:
+    def __init__(
+        self, state: Path, options: Options, *, agent: tuple[str, ...] | None = None,
+        on_news: Callable[[News], None] = lambda _: None,
+    ) -> None:  # fmt: skip
+        self._state = state
+        self._options = options
+        self._agent = agent
+        self._on_news = on_news
+        self._boot_id = processes.boot_id()
+        self._fabric = Fabric(state, self._boot_id)
+        # One thread: it enters namespaces, and what it does there is done in turn.
+        self._network = ThreadPoolExecutor(1, "network")
+        self._sweeper = ThreadPoolExecutor(1, "sweeper")
+        self._hierarchy = Hierarchy.of_this_process()
+        self._cgroups = places_in(Path("/proc/self/mountinfo").read_text())
+        self._instances: dict[str, _Instance] = {}
+        self._launching: dict[str, asyncio.Future[Standing]] = {}
+        self._house: guest.House
+
+    # --- its own life ---
+
+    async def open(self) -> None:
+        """Makes the fabric, takes over what lives, removes what does not."""
+        images = self._state / "images"
+        owner = self._state.stat()
+        for folder in (images, self._folders, self._trash):
+            folder.mkdir(exist_ok=True, mode=0o700)
+        images.chmod(0o755)
+        os.chown(images, owner.st_uid, owner.st_gid)
+        self._sweep(*self._trash.iterdir())
+        self._house = guest.look_around(images=images, share=self._options.share, agent=self._agent)
+        await self._on_network(lambda: self._fabric.open(has_way_out=self._options.has_way_out))
+        joined = await self._on_network(self._fabric.joined)
+        for folder in sorted(self._folders.iterdir()):
+            await self._adopt(folder, joined)
+        known = {link_name(instance_id) for instance_id in self._instances}
+        for name in joined - known:
+            await self._on_network(partial(self._fabric.remove_link, name))
+
+    async def leave(self) -> None:
+        """Ends; the instances go on."""
+        for instance in self._instances.values():
+            self._let_go(instance)
+        await self._on_network(self._fabric.close)
+        self._end_threads()
+
+    async def shutdown(self) -> None:
+        """Ends everything. Nothing is left behind but an empty folder or two."""
+        while self._launching:
+            await asyncio.wait(self._launching.values())
+        await asyncio.gather(*(self.terminate(instance_id) for instance_id in list(self._instances)))
+        await self._on_network(self._fabric.remove)
+        self._hierarchy_remove(CGROUP)
+        self._end_threads()
+        for folder in (self._folders, self._trash):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+
+    def about(self) -> About:
+        return About(
+            options=self._options,
+            pid=os.getpid(),
+            fabric=self._fabric.name,
+            host_address=self._fabric.host_address,
+            way_out_fault=self._fabric.way_out_fault,
+        )
+
+    async def listen(self) -> tuple[socket.socket, socket.socket]:
+        return await self._on_network(self._fabric.listen)
+
+    # --- instances ---
+
+    def standings(self) -> tuple[Standing, ...]:
+        return tuple(instance.standing() for instance in self._instances.values() if instance.ending is None)
+
+    def console(self, instance_id: str) -> bytes:
+        instance = self._instances.get(instance_id)
+        if instance is None:
+            return b""
+        with (instance.folder / "console").open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - init.CONSOLE_BYTES))
+            return file.read()
+
+    async def launch(self, order: Order) -> Standing:
+        """CannotLaunch. One that is there or on its way is found, not made again."""
+        instance_id = order.instance_id
+        if instance_id in self._instances:
+            return self._instances[instance_id].standing()
+        if instance_id not in self._launching:
+            making = asyncio.ensure_future(self._make(order))
+            self._launching[instance_id] = making
+            making.add_done_callback(lambda _: self._launching.pop(instance_id))
+        return await asyncio.shield(self._launching[instance_id])
+
+    async def terminate(self, instance_id: str) -> None:
+        """Returns when nothing is left of it."""
+        if instance_id in self._launching:
+            await asyncio.wait([self._launching[instance_id]])
+        instance = self._instances.get(instance_id)
+        if instance is not None:
+            await self._end(instance)
+
+    async def _make(self, order: Order) -> Standing:
+        instance = _Instance(order, self._folders / order.instance_id)
+        try:
+            instance.folder.mkdir(mode=0o700)
+            (instance.folder / "root").mkdir()
+            self._note(instance)
+            await self._bear(instance)
+        except Exception as error:
+            log.exception("launch failed", instance_id=order.instance_id)
+            await self._remove_all_of(instance)
+            raise CannotLaunch(str(error) or type(error).__name__) from error
+        self._instances[order.instance_id] = instance
+        self._watch(instance)
+        return instance.standing()
+
+    async def _bear(self, instance: _Instance) -> None:
+        order, folder = instance.order, instance.folder
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        # Its start-up and the network's making go on at the same time.
+        with theirs:
+            program = subprocess.Popen(
+                [sys.executable, "-I", "-S", "-c", _BIRTH, _SOURCE, str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                env={},
+            )
+        network = -1
+        with ours, listen(folder / "control") as door, (folder / "console").open("a+b", buffering=0) as console:
+            try:
+                self._hierarchy.make(
+                    instance.cgroup,
+                    Limits(
+                        cpu_shares=order.vcpus * 1024,
+                        memory_mib=order.memory_mib + _OWN_MIB,
+                        pids=_PIDS,
+                        devices=_RULES,
+                    ),
+                )
+                network = await self._on_network(
+                    lambda: self._fabric.join(
+                        order.instance_id, order.private_ip, mac=order.mac, hop_limit=order.hop_limit
+                    )
+                )
+                plan = guest.birth(
+                    order,
+                    self._house,
+                    root=folder / "root",
+                    entrances=[str(path) for path in self._hierarchy.entrances(instance.cgroup)],
+                    cgroups=self._cgroups,
+                    host_address=self._fabric.host_address,
+                )
+                async with asyncio.timeout(_BIRTH_SECONDS):
+                    await self._talk(instance, ours, plan, [network, console.fileno(), door.fileno()])
+            except BaseException:
+                program.kill()
+                raise
+            finally:
+                if network >= 0:
+                    os.close(network)
+                # It ends as soon as it has told the number of its child.
+                await asyncio.get_running_loop().run_in_executor(None, program.wait)
+
+    async def _talk(self, instance: _Instance, ours: socket.socket, plan: birth.Birth, files: list[int]) -> None:
+        loop = asyncio.get_running_loop()
+        data = json.dumps(plan).encode() + b"\n"
+        sent = socket.send_fds(ours, [data[:4096]], files)
+        await loop.sock_sendall(ours, data[sent:])
+        said = await _line(ours)
+        pid = said.get("pid")
+        if not isinstance(pid, int):
+            raise CannotLaunch(str(said.get("fault")))
+        instance.process = Process.find(pid)
+        if instance.process is None:
+            raise CannotLaunch(str((await _line(ours)).get("fault")))
+        self._note(instance)
+        await loop.sock_sendall(ours, b"go\n")
+        said = await _line(ours)
+        if "ready" not in said:
+            raise CannotLaunch(str(said.get("fault")))
+
+    def _note(self, instance: _Instance) -> None:
+        process = instance.process
+        note = _Note(
+            order=msgspec.structs.replace(instance.order, scripts=(), notes=()),
+            boot_id=self._boot_id,
+            pid=process.pid if process else None,
+            started_at=processes.started_at(process.pid) if process else None,
+        )
+        # Not made durable: when the machine goes down, all that it tells of goes with it.
+        draft = instance.folder / "order.draft"
+        draft.write_bytes(msgspec.json.encode(note))
+        draft.rename(instance.folder / "order.json")
+
+    async def _adopt(self, folder: Path, joined: set[str]) -> None:
+        try:
+            note = msgspec.json.decode((folder / "order.json").read_bytes(), type=_Note)
+        except (OSError, msgspec.DecodeError):
+            # It was about to be made; its folder's name is its id.
+            note = _Note(order=_nameless(folder.name), boot_id="")
+        instance = _Instance(note.order, folder)
+        if note.boot_id == self._boot_id and note.pid is not None:
+            instance.process = Process.find(note.pid, note.started_at)
+        if instance.process is None or link_name(folder.name) not in joined:
+            log.warning("remains of an instance", instance_id=folder.name)
+            await self._remove_all_of(instance)
+            return
+        log.info("instance found again", instance_id=folder.name, pid=instance.process.pid)
+        self._instances[note.order.instance_id] = instance
+        self._watch(instance)
+
+    def _watch(self, instance: _Instance) -> None:
+        def on_line(line: bytes) -> None:
+            instance.told = msgspec.json.decode(line, type=_Told)
+            self._on_news(Changed(standing=instance.standing()))
+
+        with contextlib.suppress(OSError):  # It is ending already.
+            instance.lines = Lines(connect(instance.folder / "control"), on_line, lambda: None)
+        instance.watching = asyncio.create_task(self._await_end(instance))
+
+    async def _await_end(self, instance: _Instance) -> None:
+        assert instance.process is not None
+        await instance.process.exited.wait()
+        instance.watching = None
+        if instance.ending is None:
+            last = self.console(instance.order.instance_id).rstrip().rpartition(b"\n")[2]
+            is_own_wish = last.endswith(b": shuts down")
+            await self._end(instance)
+            reason = None if is_own_wish else "Server.InternalError: the instance's first process ended"
+            log.warning("instance died", instance_id=instance.order.instance_id, reason=reason)
+            self._on_news(Died(instance_id=instance.order.instance_id, reason=reason))
+
+    async def _end(self, instance: _Instance) -> None:
+        if instance.ending is None:
+            instance.ending = asyncio.create_task(self._remove_all_of(instance))
+        await asyncio.shield(instance.ending)
+
+    async def _remove_all_of(self, instance: _Instance) -> None:
+        """Whatever there is of it, at whatever point it was left."""
+        order = instance.order
+        self._hierarchy.kill_all(instance.cgroup)
+        if instance.process is not None:
+            # The kernel ends all the processes of the namespace with its first one, and waits for them.
+            instance.process.kill()
+            async with asyncio.timeout(_GONE_SECONDS):
+                await instance.process.exited.wait()
+        self._let_go(instance)
+        await self._on_network(lambda: self._fabric.part(order.instance_id, order.private_ip))
+        await self._remove_cgroup(instance.cgroup)
+        gone = self._trash / f"{instance.folder.name}.{os.getpid()}"
+        with contextlib.suppress(FileNotFoundError):
+            instance.folder.rename(gone)
+            self._sweep(gone)
+        self._instances.pop(order.instance_id, None)
+
+    def _let_go(self, instance: _Instance) -> None:
+        if instance.lines is not None:
+            instance.lines.close()
+        if instance.process is not None:
+            instance.process.forget()
+        if instance.watching is not None and instance.watching is not asyncio.current_task():
+            instance.watching.cancel()
+
+    async def _remove_cgroup(self, group: str) -> None:
+        # The kernel takes a moment to take the last process out.
+        for _ in range(200):
+            if self._hierarchy_remove(group):
+                return
+            await asyncio.sleep(0.005)
+        log.warning("control group stays", group=group)
+
+    def _hierarchy_remove(self, group: str) -> bool:
+        try:
+            return self._hierarchy.remove(group)
+        except OSError:
+            return False
+
+    @property
+    def _folders(self) -> Path:
+        return self._state / "instances"
+
+    @property
+    def _trash(self) -> Path:
+        return self._state / "trash"
+
+    def _sweep(self, *folders: Path) -> None:
+        """Unpacked images may be large: nobody waits."""
+        for folder in folders:
+            self._sweeper.submit(shutil.rmtree, folder, ignore_errors=True)
+
+    async def _on_network(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._network, work)
+
+    def _end_threads(self) -> None:
+        self._network.shutdown()
+        self._sweeper.shutdown()
+
+
+_SOURCE = str(Path(birth.__file__).parents[2])
+_BIRTH = "import sys; sys.path.insert(0, sys.argv.pop(1)); from longshore.supervisor.birth import main; main()"
+
+
+async def _line(end: socket.socket) -> dict[str, object]:
+    """The next line, decoded. CannotLaunch: the other end has gone."""
+    data = b""
+    while not data.endswith(b"\n"):
+        # One at a time, so that nothing of the next line is taken.
+        more = await asyncio.get_running_loop().sock_recv(end, 1)
+        if not more:
+            raise CannotLaunch("the instance's first process ended before it was ready")
+        data += more
+    return msgspec.json.decode(data, type=dict[str, object])
+
+
+def _nameless(instance_id: str) -> Order:
+    return Order(instance_id=instance_id, private_ip="0.0.0.0", vcpus=0, memory_mib=0, hostname="")
