@@ -109,11 +109,14 @@ _KEY_DECODER = msgspec.json.Decoder(AccessKey)
 
 
 def find(transaction: Transaction, kind: type[Entity], account: str, name: str) -> Entity | None:
-    statements = _KINDS[kind]
-    row = transaction.one(statements.find, b_account=account, b_folded=name.lower())
-    if row is None:
-        return None
-    found: Entity = statements.decoder.decode(row[0])
+    """None: there is none of that name. One request asks several times: for its resource, its tags, its answer."""
+    statements, folded = _KINDS[kind], name.lower()
+    key = kind, account, folded
+    found: Entity | None = transaction.known.get(key)
+    if found is None:
+        row = transaction.one(statements.find, b_account=account, b_folded=folded)
+        if row is not None:
+            found = transaction.known[key] = statements.decoder.decode(row[0])
     return found
 
 
