@@ -32,7 +32,7 @@ ROOT = RootKeys("AKIAROOTROOTROOTROOT", "a-secret-of-the-root-user-for-tests-onl
 ACCOUNT = "123456789012"
 REGION = "us-east-1"
 ENDPOINT = "http://127.0.0.1:4570"
-_IDENTITY_KEY = new_identity_document_key()  # Making one takes longer than most tests.
+IDENTITY_KEY = new_identity_document_key()  # Making one takes longer than most tests.
 
 
 class SeededEntropy:
@@ -71,7 +71,7 @@ class InProcessHouse:
             clock=self.clock,
             ids=Ids(SeededEntropy(seed)),
             sealer=Sealer(bytes(32)),
-            identity_documents=IdentityDocuments(_IDENTITY_KEY),
+            identity_documents=IdentityDocuments(IDENTITY_KEY),
             root_keys=ROOT,
         )
         # botocore signs at the wall clock's time; here it signs at the house's.

@@ -36,15 +36,16 @@ class AgentCrashed(Exception):
 class _Place:
     """What of an instance outlives its agent."""
 
-    def __init__(self) -> None:
+    def __init__(self, runtime: MemoryRuntime) -> None:
         self.shelf = MemoryShelf()
-        self.runtime = MemoryRuntime()
+        self.runtime = runtime
         self.agent: asyncio.Task[None] | None = None
         self.was_crashed = False
 
 
 class Indoors:
-    """An AgentFactory. `transport_of` may put something between an agent and the house: lost answers, say."""
+    """An AgentFactory. `transport_of` may put something between an agent and the house: lost answers, say. `runtime_of`
+    makes the runtime of an instance."""
 
     def __init__(
         self,
@@ -53,18 +54,22 @@ class Indoors:
         metadata: MetadataService,
         *,
         transport_of: Callable[[HouseTransport], Any] = lambda transport: transport,
+        runtime_of: Callable[[], MemoryRuntime] = MemoryRuntime,
         metrics_seconds: float = 20.0,
     ) -> None:
         self._house = house
         self._gateway = gateway
         self._metadata = metadata
         self._transport_of = transport_of
+        self._runtime_of = runtime_of
         self._metrics_seconds = metrics_seconds
         self._places: dict[str, _Place] = {}
 
     async def __call__(self, order: LaunchOrder, ecs_config: dict[str, str], say: Callable[[str], None]) -> None:
         """One life of the agent of an instance: AgentEnded, AgentCrashed. Cancelled: the machine is gone."""
-        place = self._places.setdefault(order.instance_id, _Place())
+        place = self._places.get(order.instance_id)
+        if place is None:
+            place = self._places[order.instance_id] = _Place(self._runtime_of())
         try:
             await self._live(place, order, ecs_config, say)
         except asyncio.CancelledError:
@@ -128,7 +133,7 @@ class HouseTransport:
         self._house = house
         self._gateway = gateway
         self._metadata = metadata
-        self._order = order
+        self.order = order  # of the instance whose agent it carries
 
     async def aws(
         self, service: str, operation: str, params: dict[str, Any], credentials: Credentials
@@ -141,14 +146,14 @@ class HouseTransport:
         }
         url = f"{self._house.endpoint}/"
         signed = self._signed("POST", url, headers, body, service, credentials)
-        request = HttpRequest(method="POST", path="/", headers=signed, body=body, source_ip=self._order.private_ip)
+        request = HttpRequest(method="POST", path="/", headers=signed, body=body, source_ip=self.order.private_ip)
         answer = await self._gateway.handle(request, self._house.endpoint)
         if answer.status < 300:
             return msgspec.json.decode(answer.body or b"{}", type=dict[str, Any])
         raise error_of(answer.status, answer.body)
 
     async def metadata(self, method: str, path: str, headers: Mapping[str, str]) -> tuple[int, str]:
-        return await self._metadata.request(self._order.instance_id, method, path, headers)
+        return await self._metadata.request(self.order.instance_id, method, path, headers)
 
     async def open_stream(self, url: str, service: str, credentials: Credentials, query: Mapping[str, str]) -> Stream:
         pairs = "&".join(f"{quote(key)}={quote(value, safe='')}" for key, value in sorted(query.items()))
@@ -161,7 +166,7 @@ class HouseTransport:
             "raw_path": parts.path.encode(),
             "query_string": pairs.encode(),
             "headers": [(name.encode(), value.encode("latin-1")) for name, value in signed.items()],
-            "client": (self._order.private_ip, 0),
+            "client": (self.order.private_ip, 0),
         }
         stream = _InnerStream(self._gateway, scope)
         await stream.open()
@@ -176,7 +181,7 @@ class HouseTransport:
             headers,
             body,
             service,
-            self._order.region,
+            self.order.region,
             credentials.access_key_id,
             credentials.secret_access_key,
             credentials.session_token,
