@@ -25,6 +25,7 @@ from sqlalchemy import (
     update,
 )  # fmt: skip
 
+from longshore.services.batch import job_ids
 from longshore.services.batch.records import (
     ACTIVE,
     TERMINAL,
@@ -77,7 +78,7 @@ definitions = Table(
 jobs = Table(
     "batch_jobs", METADATA,
     Column("number", Integer, primary_key=True),
-    Column("job_id", String, nullable=False, unique=True),
+    Column("job_id", String, nullable=False),  # tells the number (`job_ids`), so it needs no index
     Column("queue", Integer, nullable=False),
     Column("status", Integer, nullable=False),
     Column("position", Integer, nullable=False),  # the number; negative for a retry, which goes to the front
@@ -481,15 +482,15 @@ _JOB_SAVE = Statement(
 )  # fmt: skip
 _LAST_JOB = Statement(select(func.coalesce(func.max(jobs.c.number), 0)))
 _JOB_BY_NUMBER = Statement(select(jobs.c.document).where(jobs.c.number == bindparam("number")))
-_JOB_BY_ID = Statement(select(jobs.c.document).where(jobs.c.job_id == bindparam("job_id")))
+_OF_ID = (jobs.c.number == bindparam("number"), jobs.c.job_id == bindparam("job_id"))
+_JOB_BY_ID = Statement(select(jobs.c.document).where(*_OF_ID))
 _JOB_BY_TASK = Statement(select(jobs.c.document).where(jobs.c.task_arn == bindparam("task_arn")))
 _JOB_BY_TOKEN = Statement(select(jobs.c.document).where(jobs.c.token == bindparam("token")))
-_JOB_IDS = Statement(select(jobs.c.number, jobs.c.status).where(jobs.c.job_id == bindparam("job_id")))
 _WHOLE_JOB = Statement(
     select(jobs.c.document, bodies.c.document, job_tags.c.document)
     .join(bodies, bodies.c.number == jobs.c.number)
     .outerjoin(job_tags, job_tags.c.number == jobs.c.number)
-    .where(jobs.c.job_id == bindparam("job_id"))
+    .where(*_OF_ID)
 )
 _BODY_OF = Statement(select(bodies.c.document).where(bodies.c.number == bindparam("number")))
 _SUBMITTED = Statement(
@@ -626,7 +627,8 @@ def job(tx: Transaction, number: int) -> Job | None:
 
 
 def job_of_id(tx: Transaction, job_id: str) -> Job | None:
-    return _job(tx.one(_JOB_BY_ID, job_id=job_id))
+    number = job_ids.number_of(job_id)
+    return None if number is None else _job(tx.one(_JOB_BY_ID, number=number, job_id=job_id))
 
 
 def job_of_task(tx: Transaction, task_arn: str) -> Job | None:
@@ -639,7 +641,8 @@ def job_of_token(tx: Transaction, token: str) -> Job | None:
 
 def whole_job(tx: Transaction, job_id: str) -> tuple[Job, Body, dict[str, str]] | None:
     """The job, what it was submitted with, and its tags, in one statement."""
-    row = tx.one(_WHOLE_JOB, job_id=job_id)
+    number = job_ids.number_of(job_id)
+    row = None if number is None else tx.one(_WHOLE_JOB, number=number, job_id=job_id)
     if row is None:
         return None
     return _JOB.decode(row[0]), _BODY.decode(row[1]), _TAGS.decode(row[2]) if row[2] is not None else {}
@@ -863,6 +866,7 @@ _INTENTS_DUE = Statement(
     .limit(bindparam("limit"))
 )
 _INTENT_NEXT = Statement(select(func.min(intents.c.due_at)))
+_INTENT_LAST = Statement(select(func.coalesce(func.max(intents.c.number), 0)))
 _INTENTS_OF = Statement(
     select(intents.c.document).where(intents.c.kind == bindparam("kind"), intents.c.subject == bindparam("subject"))
 )
@@ -902,6 +906,11 @@ def due_intents(tx: Transaction, now: int, limit: int) -> list[Intent]:
 
 def next_due(tx: Transaction) -> int | None:
     return cast("int | None", tx.one(_INTENT_NEXT)[0])
+
+
+def last_intent(tx: Transaction) -> int:
+    """The highest number of an intent that there is; 0: there is none."""
+    return int(tx.one(_INTENT_LAST)[0])
 
 
 def intents_of(tx: Transaction, kind: str, subject: int) -> list[Intent]:

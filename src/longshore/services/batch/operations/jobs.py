@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from longshore.aws.clock import milliseconds
 from longshore.kit.operation import Request, Response, operation
-from longshore.services.batch import life, lifecycle, merge, news, rules, store, views
+from longshore.services.batch import job_ids, life, lifecycle, merge, news, rules, store, views
 from longshore.services.batch.operations import pages
 from longshore.services.batch.operations.job_definitions import retry_strategy
 from longshore.services.batch.records import Body, Definition, EvaluateOnExit, Job, Queue, Status, Wire
@@ -77,9 +77,10 @@ def submit_job(call: Call, request: Request) -> Response:
     waits_for, has_failed = _dependencies(call, depends_on) if depends_on else ((), False)
     propagate_tags = request.get("propagateTags")
     detail = definition.detail
-    job_id = call.ids.uuid()
+    number = store.next_job_number(tx)
+    job_id = job_ids.job_id(number, call.ids.uuid())
     job = Job(
-        number=store.next_job_number(tx),
+        number=number,
         job_id=job_id,
         account=call.account,
         region=call.region,
@@ -112,8 +113,8 @@ def submit_job(call: Call, request: Request) -> Response:
     store.insert_job(tx, job, body)
     if request.get("tags"):
         store.save_tags_of_job(tx, job.number, rules.check_tags(request["tags"]))
-    for number in waits_for:
-        store.add_dependency(tx, job.number, number)
+    for other in waits_for:
+        store.add_dependency(tx, number, other)
     if has_failed:
         life.apply(call, job, lifecycle.DependencyFailed())
     call.wake(news.SCHEDULER)
