@@ -59,7 +59,9 @@ class Environment(Struct, frozen=True, kw_only=True):
     tags: dict[str, str] = {}
     troubles: tuple[Trouble, ...] = ()
     tries: int = 0  # failed preparations in a row
-    registered: dict[str, tuple[int, int]] = {}  # instance type -> (CPU units, MiB) seen registered, where less than expected
+    registered: dict[
+        str, tuple[int, int]
+    ] = {}  # instance type -> (CPU units, MiB) seen registered, where less than expected
 
 
 class Queue(Struct, frozen=True, kw_only=True):

@@ -1,0 +1,65 @@
+"""What keeps an environment from launching or placing, and when an effect is tried again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from longshore.aws.clock import milliseconds
+from longshore.services.batch import news, store
+from longshore.services.batch.records import Environment, Trouble
+
+if TYPE_CHECKING:
+    from longshore.aws.errors import AwsError
+    from longshore.kit.call import Call
+
+HEALTHY = "ComputeEnvironment Healthy"  # as DescribeComputeEnvironments shows it at AWS
+_FIRST_MS = 5_000
+_MOST_MS = 60_000
+_FORGOTTEN_MS = 600_000  # A trouble that has been over for so long begins anew.
+_REFUSALS = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"})
+
+
+class Later(Struct, frozen=True):
+    """The effect is tried again after so many milliseconds, or when something hastens it."""
+
+    after_ms: int
+
+
+def later(tries: int) -> Later:
+    """The more tries were in vain, the later; a minute at most."""
+    return Later(min(_MOST_MS, 500 * 2 ** min(tries, 10)))
+
+
+def is_refusal(error: AwsError) -> bool:
+    """Whether a policy said no."""
+    return error.code in _REFUSALS
+
+
+def add(call: Call, environment: Environment, code: str, text: str, instance_type: str | None = None) -> None:
+    """Notes a trouble, or that it goes on. The status stays VALID: what runs is not concerned; the reason says it."""
+    now = milliseconds(call.now)
+    same = [one for one in environment.troubles if (one.code, one.instance_type) == (code, instance_type)]
+    tries = 1 + max((one.tries for one in same if one.until + _FORGOTTEN_MS > now), default=0)
+    until = now + min(_MOST_MS, _FIRST_MS * 2 ** min(tries - 1, 10))
+    kept = tuple(one for one in environment.troubles if one not in same and one.until + _FORGOTTEN_MS > now)
+    added = Trouble(text=text, code=code, until=until, tries=tries, instance_type=instance_type)
+    changed = replace(environment, troubles=(*kept, added))
+    if code != "capacity" and environment.status == "VALID":
+        changed = replace(changed, status_reason=f"CLIENT_ERROR - {text}")
+    store.save_environment(call.transaction, changed)
+    news.environment_changed(call, environment.number)
+
+
+def end(call: Call, environment: Environment, *codes: str) -> None:
+    """Troubles of these kinds are over."""
+    left = tuple(one for one in environment.troubles if one.code not in codes)
+    if len(left) == len(environment.troubles):
+        return
+    changed = replace(environment, troubles=left)
+    if environment.status == "VALID" and all(one.code == "capacity" for one in left):
+        changed = replace(changed, status_reason=HEALTHY)
+    store.save_environment(call.transaction, changed)
+    news.environment_changed(call, environment.number)
