@@ -21,6 +21,7 @@ _ENCODER = msgspec.json.Encoder()
 _DECODER = msgspec.json.Decoder(Event)
 _BATCH = 64
 _TRIM_EVERY = 500
+_AFTER_FAILURE_SECONDS = 1.0
 
 
 class Outbox:
@@ -49,8 +50,14 @@ class Delivery:
     async def run(self) -> None:
         while True:
             self._news.clear()
-            while await self._house.store.write(self._take_in):
-                pass
+            try:
+                while await self._house.store.write(self._take_in):
+                    pass
+            except Exception:
+                # A disk that is full now may have room later; what was not taken in is still in the outbox.
+                log.exception("delivery failed", subscriber=self._room.name)
+                await asyncio.sleep(_AFTER_FAILURE_SECONDS)
+                continue
             await self._news.wait()
 
     def _take_in(self, transaction: Transaction) -> bool:

@@ -26,6 +26,10 @@ Work = Callable[["Transaction"], Any]
 _BATCH = 128  # requests in one commit at most, so that a crowd of writers leaves room for readers
 
 
+class TransactionLost(Exception):
+    """The database has rolled the whole transaction back by itself, as it does on a full disk: nothing of it is kept."""
+
+
 class Transaction:
     """What a handler sees of the database, for as long as it runs.
 
@@ -50,17 +54,22 @@ class Transaction:
 
     def run(self, statement: Statement, **parameters: Any) -> int:
         """Changes rows; how many it changed."""
-        assert self.writable, "a read wrote"
+        self._check_writable()
         return self._connection.execute(statement.sql, parameters).rowcount
 
     def insert(self, statement: Statement, **parameters: Any) -> int:
         """Inserts a row; its integer key."""
-        assert self.writable, "a read wrote"
+        self._check_writable()
         return self._connection.execute(statement.sql, parameters).lastrowid or 0
 
     def many(self, statement: Statement, rows: Iterable[Mapping[str, Any]]) -> int:
-        assert self.writable, "a read wrote"
+        self._check_writable()
         return self._connection.executemany(statement.sql, list(rows)).rowcount
+
+    def _check_writable(self) -> None:
+        assert self.writable, "a read wrote"
+        if not self._connection.in_transaction:
+            raise TransactionLost  # What is written now would be kept on its own, whatever becomes of the rest.
 
     def after_commit(self, function: Callable[[], None]) -> None:
         """Runs once the change is durable; never after a roll-back."""
@@ -70,16 +79,19 @@ class Transaction:
         """Runs `function`; when it raises, its writes and callbacks are undone and the transaction goes on."""
         if not self.writable:
             return function()
+        self._check_writable()
         kept = len(self._callbacks)
         self._connection.execute("SAVEPOINT step")
         try:
             result = function()
         except BaseException:
-            self._connection.execute("ROLLBACK TO step")
-            self._connection.execute("RELEASE step")
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK TO step")
+                self._connection.execute("RELEASE step")
             self.known.clear()
             del self._callbacks[kept:]
             raise
+        self._check_writable()  # `function` may have taken the loss for an error like others.
         self._connection.execute("RELEASE step")
         return result
 
@@ -154,10 +166,11 @@ class SqliteStore:
         transaction = Transaction(self._writer, writable=True)
         try:
             result = function(transaction)
+            self._writer.execute("COMMIT")
         except BaseException:
-            self._writer.execute("ROLLBACK")
+            if self._writer.in_transaction:
+                self._writer.execute("ROLLBACK")
             raise
-        self._writer.execute("COMMIT")
         for callback in transaction.take_callbacks():
             callback()
         return result
@@ -174,20 +187,36 @@ class SqliteStore:
         answers: list[tuple[asyncio.Future[Any], Any, BaseException | None]] = []
         transaction = Transaction(self._writer, writable=True)
         self._end_snapshot()
-        self._writer.execute("BEGIN IMMEDIATE")
+        failure = self._begin()
         while self._waiting and len(answers) < _BATCH:
             function, future = self._waiting.popleft()
             if future.cancelled():
+                continue
+            if failure is not None:
+                answers.append((future, None, None))
                 continue
             try:
                 answers.append((future, transaction.savepoint(partial(function, transaction)), None))
             except Exception as error:
                 answers.append((future, None, error))
+                if not self._writer.in_transaction:
+                    failure = error
+                    break
+        if failure is not None:
+            self._finish(loop, answers, transaction, failure)
+            return
         if self._pool is None:
             self._finish(loop, answers, transaction, self._commit())
         else:
             committed = loop.run_in_executor(self._pool, self._commit)
             committed.add_done_callback(lambda done: self._finish(loop, answers, transaction, done.result()))
+
+    def _begin(self) -> BaseException | None:
+        try:
+            self._writer.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
+            return error
+        return None
 
     def _commit(self) -> BaseException | None:
         try:
@@ -207,7 +236,11 @@ class SqliteStore:
     ) -> None:
         if failure is None:
             for callback in transaction.take_callbacks():
-                callback()
+                try:
+                    callback()
+                except Exception as error:
+                    # The change is durable and its callers must hear so, whatever a cache or a waker thinks of it.
+                    loop.call_exception_handler({"message": "a callback after commit failed", "exception": error})
         for future, result, error in answers:
             if future.done():
                 continue
@@ -231,9 +264,13 @@ def open_store(path: Path | None) -> SqliteStore:
         migrate.prepare(connection)
         return SqliteStore(connection, connection, durable=False)
     writer = _connect(str(path))
-    path.chmod(0o600)
-    writer.execute("PRAGMA journal_mode=WAL")
-    migrate.prepare(writer)
+    try:
+        path.chmod(0o600)
+        migrate.prepare(writer)
+        writer.execute("PRAGMA journal_mode=WAL")
+    except BaseException:
+        writer.close()
+        raise
     reader = _connect(str(path))
     reader.execute("PRAGMA query_only=ON")
     return SqliteStore(writer, reader, durable=True)

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import msgspec
+import structlog
 
 from longshore.aws.clock import milliseconds
 from longshore.aws.principal import Principal
@@ -22,6 +23,8 @@ KEPT = 200_000  # entries; CloudTrail keeps 90 days, a house on one disk keeps a
 _REFUSALS = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"})
 _ENCODER = msgspec.json.Encoder()
 _TYPES = {"root": "Root", "user": "IAMUser", "assumed-role": "AssumedRole", "federated-user": "FederatedUser"}
+
+log = structlog.get_logger("longshore.cloudtrail")
 
 
 class Trail:
@@ -48,7 +51,11 @@ class Trail:
                     # Not `wait_for`: on Python 3.11 it loses a cancellation that meets the event.
                     async with asyncio.timeout(FLUSH_SECONDS):
                         await self._urgent.wait()
-                await self.flush()
+                try:
+                    await self.flush()
+                except Exception:
+                    log.exception("trail not written")  # A full disk, say: what was recorded waits.
+                    await asyncio.sleep(FLUSH_SECONDS)
         except asyncio.CancelledError:
             await self.flush()
             raise
@@ -60,7 +67,12 @@ class Trail:
         # In portions, so that a burst of calls does not hold up those who wait for the writer.
         for start in range(0, len(entries), 200):
             portion = entries[start : start + 200]
-            await self._house.store.write(partial(self._write, entries=portion))
+            try:
+                await self._house.store.write(partial(self._write, entries=portion))
+            except Exception:
+                self._waiting[:0] = entries[start : start + KEPT]
+                self._news.set()
+                raise
 
     def _write(self, transaction: Transaction, entries: list[Any]) -> None:
         for entry in entries:
