@@ -362,6 +362,17 @@ def test_a_filter_finds_jobs_of_every_status(ready: Room) -> None:
     assert [each["jobName"] for page in pages for each in page["jobSummaryList"]] == ["alphabet", "Alpha"]
 
 
+def test_a_filter_looks_through_so_many_jobs_a_page(ready: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("longshore.services.batch.operations.jobs._LOOKED_THROUGH", 3)
+    for index in range(10):
+        ready.submit("odd" if index % 5 == 0 else f"j{index}")
+    request = {"jobQueue": "q", "filters": [{"name": "JOB_NAME", "values": ["odd"]}]}
+    pages = [page["jobSummaryList"] for page in ready.batch.get_paginator("list_jobs").paginate(**request)]
+    assert [len(page) for page in pages] == [0, 1, 0, 1]
+    listed = ready.batch.get_paginator("list_jobs").paginate(**request, PaginationConfig={"PageSize": 1})
+    assert sum(len(page["jobSummaryList"]) for page in listed) == 2
+
+
 LISTS: list[tuple[dict[str, Any], str]] = [
     ({}, "Exactly one of jobQueue, arrayJobId and multiNodeJobId must be specified."),
     (

@@ -547,27 +547,29 @@ _PAGE_OF_STATUS = Statement(
     .order_by(jobs.c.position.desc())
     .limit(bindparam("limit"))
 )
-_FILTERED = (jobs.c.queue == bindparam("queue"), jobs.c.number < bindparam("before"))
+_FILTERED = (
+    jobs.c.queue == bindparam("queue"), jobs.c.number < bindparam("before"), jobs.c.number > bindparam("after"),
+)  # fmt: skip
 _BY_NAME = Statement(
-    select(jobs.c.document, jobs.c.number)
+    select(jobs.c.document)
     .where(*_FILTERED, func.lower(jobs.c.name).op("GLOB")(bindparam("value")))
     .order_by(jobs.c.number.desc())
     .limit(bindparam("limit"))
 )
 _BY_DEFINITION = Statement(
-    select(jobs.c.document, jobs.c.number)
+    select(jobs.c.document)
     .where(*_FILTERED, jobs.c.definition_arn.op("GLOB")(bindparam("value")))
     .order_by(jobs.c.number.desc())
     .limit(bindparam("limit"))
 )
 _BY_CREATED_BEFORE = Statement(
-    select(jobs.c.document, jobs.c.number)
+    select(jobs.c.document)
     .where(*_FILTERED, jobs.c.created_at < bindparam("value"))
     .order_by(jobs.c.number.desc())
     .limit(bindparam("limit"))
 )
 _BY_CREATED_AFTER = Statement(
-    select(jobs.c.document, jobs.c.number)
+    select(jobs.c.document)
     .where(*_FILTERED, jobs.c.created_at > bindparam("value"))
     .order_by(jobs.c.number.desc())
     .limit(bindparam("limit"))
@@ -714,10 +716,11 @@ _FILTERS = {
 
 
 def filtered_jobs(
-    tx: Transaction, queue_number: int, filter_name: str, value: str | int, before: int, limit: int
-) -> list[tuple[Job, int]]:
-    rows = tx.all(_FILTERS[filter_name], queue=queue_number, value=value, before=before, limit=limit)
-    return [(_JOB.decode(row[0]), int(row[1])) for row in rows]
+    tx: Transaction, queue_number: int, filter_name: str, value: str | int, *, after: int, before: int, limit: int
+) -> list[Job]:
+    """Jobs whose number lies between the two, newest first."""
+    rows = tx.all(_FILTERS[filter_name], queue=queue_number, value=value, after=after, before=before, limit=limit)
+    return [_JOB.decode(row[0]) for row in rows]
 
 
 def _job(row: Any) -> Job | None:
