@@ -40,6 +40,24 @@ def test_v2_is_one_folder() -> None:
     assert [str(file) for file in hierarchy.entrances("/a")] == ["/sys/fs/cgroup/a/cgroup.procs"]
 
 
+def test_on_v1_a_process_joins_as_a_thread_which_is_quicker() -> None:
+    hierarchy = Hierarchy({"memory": Mounted(Path("/m"))})
+    assert [str(file) for file in hierarchy.entrances("/a")] == ["/m/a/tasks"]
+
+
+def test_a_limit_that_cannot_be_had_is_an_error_with_its_name_and_value(tmp_path: Path) -> None:
+    hierarchy = Hierarchy({"memory": Mounted(tmp_path)})
+    with pytest.raises(OSError, match=r"memory.limit_in_bytes of /a can't be set to 67108864: No such file"):
+        hierarchy.make("/a", Limits(memory_mib=64))
+
+
+def test_where_swap_is_not_counted_memory_alone_is_limited(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "memory.limit_in_bytes").touch()
+    Hierarchy({"memory": Mounted(tmp_path)}).make("/a", Limits(memory_mib=1, memory_swap_mib=2))
+    assert (tmp_path / "a" / "memory.limit_in_bytes").read_text() == "1048576"
+
+
 def test_where_only_a_branch_is_mounted_its_groups_are_found_by_their_full_name() -> None:
     hierarchy = Hierarchy(mounts_in(BRANCH))
     assert [str(folder) for folder in hierarchy.folders("/longshore/i-1/c")] == ["/sys/fs/cgroup/c"]
@@ -95,6 +113,8 @@ def test_on_v2_each_group_hands_on_what_it_is_offered(tmp_path: Path) -> None:
         folder.mkdir(exist_ok=True)
         (folder / "cgroup.controllers").write_text(offered)
         (folder / "cgroup.subtree_control").write_text("cpu" if folder == tmp_path else "")
+    (tmp_path / "a" / "b").mkdir()
+    (tmp_path / "a" / "b" / "pids.max").touch()
     Hierarchy({"unified": Mounted(tmp_path)}).make("/a/b", Limits(pids=5))
     assert (tmp_path / "cgroup.subtree_control").read_text() == "+memory"
     assert (tmp_path / "a" / "cgroup.subtree_control").read_text() == "+cpu +memory +pids"

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import signal
 import time
@@ -59,6 +60,7 @@ class Hierarchy:
     def __init__(self, mounts: dict[str, Mounted]) -> None:
         """`mounts`: controller -> where it is mounted; v2 under the name `unified`, alone."""
         self._mounts = mounts
+        self._distinct = list(dict.fromkeys(mounts.values()))
         self.version = 2 if "unified" in mounts else 1
 
     @classmethod
@@ -71,7 +73,7 @@ class Hierarchy:
 
     def folders(self, group: str) -> list[Path]:
         """The group's folders, each once, also where controllers share a mount."""
-        return list(dict.fromkeys(mount.folder(group) for mount in self._mounts.values()))
+        return [mounted.folder(group) for mounted in self._distinct]
 
     def entrances(self, group: str) -> list[Path]:
         """The files into which a process of one thread writes `0` to join the group.
@@ -87,10 +89,10 @@ class Hierarchy:
         if self.version == 2:
             self._delegate(group)
         for folder in self.folders(group):
-            folder.mkdir(parents=True, exist_ok=True)
+            os.makedirs(folder, exist_ok=True)
         values = limits_v2(limits) if self.version == 2 else limits_v1(limits)
-        for file, value in values:
-            self._write(group, file, value)
+        for file, together in itertools.groupby(values, key=lambda pair: pair[0]):
+            self._write(group, file, [value for _, value in together])
 
     def join(self, group: str, pid: int) -> None:
         for entrance in self.entrances(group):
@@ -125,18 +127,10 @@ class Hierarchy:
 
     def remove(self, group: str) -> bool:
         """Removes the group and those below. False: some process is still in it."""
-        is_gone = True
-        for folder in self.folders(group):
-            for path, _, _ in os.walk(folder, topdown=False):
-                try:
-                    os.rmdir(path)
-                except FileNotFoundError:
-                    pass
-                except OSError as error:
-                    if error.errno != errno.EBUSY:
-                        raise
-                    is_gone = False
-        return is_gone
+        gone = [
+            _remove(str(folder)) for folder in self.folders(group)
+        ]  # Each is tried, whatever became of the one before.
+        return all(gone)
 
     def groups(self, parent: str) -> list[str]:
         """The groups right below one."""
@@ -184,9 +178,16 @@ class Hierarchy:
             raise OSError(errno.ENOENT, f"the `{controller}` control group is not mounted")
         return mount.folder(group) / file
 
-    def _write(self, group: str, file: str, value: str) -> None:
+    def _write(self, group: str, file: str, values: list[str]) -> None:
+        """Each value by a write of its own, as these files want it."""
+        value = values[0]
         try:
-            self._file(group, file).write_text(value)
+            opened = os.open(self._file(group, file), os.O_WRONLY | os.O_CLOEXEC)
+            try:
+                for value in values:
+                    os.write(opened, value.encode())
+            finally:
+                os.close(opened)
         except OSError as error:
             if file in _MAY_BE_MISSING and error.errno in (errno.ENOENT, errno.EACCES, errno.EOPNOTSUPP):
                 return
@@ -293,3 +294,34 @@ _ALL_CONTROLLERS_V1 = (
     "cpuset", "cpu", "cpuacct", "blkio", "memory", "devices", "freezer", "net_cls", "perf_event", "net_prio", "hugetlb",
     "pids", "rdma", "misc",
 )  # fmt: skip
+
+
+def _remove(folder: str) -> bool:
+    """A branch of groups, the lowest first. Most have none below, which one call tells."""
+    try:
+        os.rmdir(folder)
+        return True
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        if error.errno not in (errno.EBUSY, errno.ENOTEMPTY):
+            raise
+    with contextlib.suppress(FileNotFoundError):
+        below = [entry.path for entry in os.scandir(folder) if entry.is_dir(follow_symlinks=False)]
+        gone = [_remove(path) for path in below]
+        if not below or not all(gone):
+            return False
+        return _remove_emptied(folder)
+    return True
+
+
+def _remove_emptied(folder: str) -> bool:
+    try:
+        os.rmdir(folder)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        return False
+    return True

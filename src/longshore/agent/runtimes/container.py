@@ -44,7 +44,7 @@ class Container:
         self.lock = asyncio.Lock()  # one verb that changes it at a time
         self.image: int | None = None  # the open file that holds the image, until a holder has it
         self.spool = Spool(folder / "log", folder / "output")
-        self.appeared = asyncio.Event()  # the program's pid is known: it runs, or is just about to
+        self.news = asyncio.Event()  # its pid has appeared, or it has ended: it runs, is about to, or never will
         self.ended = asyncio.Event()
         self.is_seen_running = False
         self._hierarchy = hierarchy
@@ -67,7 +67,7 @@ class Container:
         """Follows the life of a container that an earlier agent started."""
         self.begin()
         if self._pid_file.exists():
-            self.appeared.set()
+            self.news.set()
         if holder.exit_code(self.folder) is not None or holder.is_claimed(self.folder):
             # Whoever claims has `life` open before; if nobody has, it is over, and no event will say so.
             self._on_life()
@@ -88,6 +88,7 @@ class Container:
         self.spool.end()
         holder.release(self.folder)
         self.ended.set()
+        self.news.set()
 
     def on_holder_gone(self) -> None:
         """Our child, the holder, is no more. Usually that is old news."""
@@ -99,6 +100,7 @@ class Container:
         self._close_life()
         self.spool.close()
         self.ended.set()
+        self.news.set()
         self.release_image()
 
     def release_image(self) -> None:

@@ -39,6 +39,7 @@ _RECHECK_SECONDS = 1.0  # for the case that the kernel dropped an event
 _EXEC_LOOK_SECONDS = 0.0005
 _EXEC_LOOKS_MAX = 4000
 _KILL_SECONDS = 10.0
+_TRASH_SECONDS = 0.5
 _PIDS_MAX = 16384  # so that a fork bomb meets a wall of its own before the machine's
 
 
@@ -85,6 +86,7 @@ class CrunRuntime:
         self._pulls: dict[str, asyncio.Lock] = {}
         self._known: dict[str, Container] = {}
         self._watch: FolderWatch | None = None
+        self._emptying: asyncio.TimerHandle | None = None
         self._has_swept = False
 
     # Verbs.
@@ -108,10 +110,12 @@ class CrunRuntime:
         self._sweep()
         folder = self._containers / spec.container_id
         if read_record(folder) is None:
-            self._discard(spec.container_id)
+            if folder.exists():
+                self._discard(spec.container_id)
             try:
                 self._set_up(folder, spec)
             except (ContainerError, OSError, ValueError) as error:
+                await self._remove_group(self._group(spec.container_id))
                 self._discard(spec.container_id)
                 if isinstance(error, ContainerError):
                     raise
@@ -180,6 +184,8 @@ class CrunRuntime:
         if self._watch is not None:
             self._watch.close()
             self._watch = None
+        if self._emptying is not None:
+            self._emptying.cancel()
 
     # Images.
 
@@ -203,8 +209,6 @@ class CrunRuntime:
             raise oci.refused(f"No such image: {spec.image}")
         store, image, place = found
         facts = self._facts(spec)
-        # What can't be given is refused before anything is made.
-        oci.configuration(spec, image, facts, rootfs="", binds=())
         held = store.hold(image.digest)
         if held is None:
             raise oci.refused(f"No such image: {spec.image}")
@@ -347,10 +351,9 @@ class CrunRuntime:
 
     async def _until_running(self, container: Container) -> None:
         """Until its program runs or has ended. Never longer than crun takes."""
-        while not container.ended.is_set() and not container.appeared.is_set():
-            await _first(container.appeared, container.ended, _RECHECK_SECONDS)
+        while not await _within(container.news, _RECHECK_SECONDS):
             if container.pid() is not None:
-                container.appeared.set()
+                container.news.set()
         # crun tells the pid a moment before it becomes the container's program, or fails to. There is no event for this.
         looks = 0
         while not container.ended.is_set() and self._is_still_crun(container.pid()) and looks < _EXEC_LOOKS_MAX:
@@ -380,7 +383,7 @@ class CrunRuntime:
     def _on_pid(self, name: str) -> None:
         container = self._known.get(name)
         if container is not None:
-            container.appeared.set()
+            container.news.set()
 
     # Removal.
 
@@ -399,8 +402,7 @@ class CrunRuntime:
         if task_id is None and (record := read_record(folder)) is not None:
             task_id = record.task_id
         with contextlib.suppress(OSError):
-            mounts.unmount(str(folder / "rootfs"))
-        self._hierarchy.remove(self._group(container_id))
+            mounts.unmount(f"{folder}/rootfs")
         (self._pids / container_id).unlink(missing_ok=True)
         waste = [self._state / container_id, folder]
         if task_id is not None and not self._has_others(task_id, container_id):
@@ -408,7 +410,7 @@ class CrunRuntime:
         for place in waste:
             with contextlib.suppress(FileNotFoundError):
                 place.rename(self._trash / secrets.token_hex(8))
-        self._empty_trash()
+        self._empty_trash_soon()
 
     def _has_others(self, task_id: str, container_id: str) -> bool:
         """Whether the task has more containers here, for whom its volumes are kept."""
@@ -417,11 +419,16 @@ class CrunRuntime:
         others = (each for each in self._containers.iterdir() if each.name != container_id)
         return any((record := read_record(each)) is not None and record.task_id == task_id for each in others)
 
+    def _empty_trash_soon(self) -> None:
+        if self._emptying is None:
+            self._emptying = asyncio.get_running_loop().call_later(_TRASH_SECONDS, self._empty_trash)
+
     def _empty_trash(self) -> None:
-        waste = list(self._trash.iterdir())
+        """By a program, many at once: a job's files may be many, and this process has better things to do."""
+        self._emptying = None
+        waste = [entry.path for entry in os.scandir(self._trash)]
         if waste:
-            # A job's files may be many.
-            asyncio.get_running_loop().run_in_executor(None, _delete, waste)
+            _bury(_spawn_quietly(["rm", "-rf", "--", *waste]), lambda: None)
 
     def _sweep(self) -> None:
         """Once: containers that an earlier agent began to create and did not finish."""
@@ -430,8 +437,9 @@ class CrunRuntime:
         self._has_swept = True
         for folder in self._containers.iterdir():
             if read_record(folder) is None:
+                self._hierarchy.remove(self._group(folder.name))
                 self._discard(folder.name)
-        self._empty_trash()
+        self._empty_trash_soon()
 
 
 def _not_started(why: str) -> ContainerError:
@@ -547,15 +555,6 @@ async def _within(event: asyncio.Event, seconds: float) -> bool:
     return True
 
 
-async def _first(one: asyncio.Event, other: asyncio.Event, seconds: float) -> None:
-    waiting = {asyncio.ensure_future(one.wait()), asyncio.ensure_future(other.wait())}
-    try:
-        await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for each in waiting:
-            each.cancel()
-
-
 def _bury(pid: int, on_gone: Callable[[], None]) -> None:
     """Takes the child's status when it has ended, so that it is no zombie, and calls `on_gone`."""
     loop = asyncio.get_running_loop()
@@ -571,6 +570,7 @@ def _bury(pid: int, on_gone: Callable[[], None]) -> None:
     loop.add_reader(opened, on_end)
 
 
-def _delete(waste: list[Path]) -> None:
-    for place in waste:
-        shutil.rmtree(place, ignore_errors=True)
+def _spawn_quietly(command: list[str]) -> int:
+    """Its pid. What it says is nobody's business."""
+    null = [(os.POSIX_SPAWN_OPEN, number, "/dev/null", os.O_RDWR, 0) for number in (0, 1, 2)]
+    return os.posix_spawnp(command[0], command, {"PATH": oci.PATH}, file_actions=null, setsid=True)
