@@ -118,7 +118,8 @@ class SqliteStore:
         self._reader = reader
         self._durable = durable
         self._waiting: deque[tuple[Work, asyncio.Future[Any]]] = deque()
-        self._committing = False
+        self._committing = False  # a batch is to be run, or being run
+        self._is_writing = False  # a batch is being run: from its BEGIN until its COMMIT has returned
         self._snapshot: dict[Any, Any] | None = None  # what is known of the reader's snapshot; None: it has none
         self._pool = ThreadPoolExecutor(1, "commit") if durable else None
 
@@ -136,7 +137,7 @@ class SqliteStore:
         try:
             return function(Transaction(self._reader, writable=False, known=self._snapshot))
         finally:
-            if self._committing:
+            if self._is_writing:
                 self._end_snapshot()
 
     def _end_snapshot(self) -> None:
@@ -187,6 +188,7 @@ class SqliteStore:
         answers: list[tuple[asyncio.Future[Any], Any, BaseException | None]] = []
         transaction = Transaction(self._writer, writable=True)
         self._end_snapshot()
+        self._is_writing = True
         failure = self._begin()
         while self._waiting and len(answers) < _BATCH:
             function, future = self._waiting.popleft()
@@ -234,13 +236,14 @@ class SqliteStore:
         transaction: Transaction,
         failure: BaseException | None,
     ) -> None:
+        self._is_writing = False
         if failure is None:
             for callback in transaction.take_callbacks():
                 try:
                     callback()
-                except Exception as error:
+                except Exception as fault:
                     # The change is durable and its callers must hear so, whatever a cache or a waker thinks of it.
-                    loop.call_exception_handler({"message": "a callback after commit failed", "exception": error})
+                    loop.call_exception_handler({"message": "a callback after commit failed", "exception": fault})
         for future, result, error in answers:
             if future.done():
                 continue
