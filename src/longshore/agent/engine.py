@@ -574,22 +574,29 @@ class Engine:
         """Takes up the tasks that an earlier agent of this instance left on the shelf."""
         states = [self._read_state(name) for name in self._shelf.names("states")]
         for state in sorted((each for each in states if each is not None), key=lambda each: each.number):
-            kept = self._shelf.get(f"tasks/{state.arn.rpartition('/')[2]}")
-            # Without a payload: a task that could not be read, of which only the report is left.
-            task = (
-                payload.read_task(msgspec.json.decode(kept, type=dict[str, Any]))
-                if kept is not None
-                else PayloadTask(arn=state.arn, task_cluster_arn=state.cluster_arn, desired_status="STOPPED")
-            )
             self._number = max(self._number, state.number)
-            self._take_up(self._put(state, task))
+            self._take_up(self._put(state, self._read_payload(state)))
         self._admit()
         known = {
             payload.container_id(entry.payload, container)
             for entry in self._entries.values()
             for container in entry.containers.values()
         }
+        # What was cut short while a task came or went.
+        for name in self._shelf.names("tasks"):
+            if self._shelf.get(name.replace("tasks/", "states/")) is None:
+                self._shelf.remove(name)
+        for name in self._shelf.names("logs"):
+            if name.removeprefix("logs/") not in known:
+                self._shelf.remove(name)
         self._group.create_task(self._sweep(known))
+
+    def _read_payload(self, state: State) -> PayloadTask:
+        """Without containers where nothing was kept: a task that could not be read, of which only the report is left."""
+        kept = self._shelf.get(f"tasks/{state.arn.rpartition('/')[2]}")
+        if kept is None:
+            return PayloadTask(arn=state.arn, task_cluster_arn=state.cluster_arn, desired_status="STOPPED")
+        return payload.read_task(msgspec.json.decode(kept, type=dict[str, Any]))
 
     def _read_state(self, name: str) -> State | None:
         kept = self._shelf.get(name)

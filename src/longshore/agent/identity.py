@@ -185,9 +185,12 @@ class Api:
         try:
             return await self._transport.aws(service, operation, params, held)
         except AwsError as error:
+            if error.code not in SESSION_IS_OVER and not error.code.startswith("AccessDenied"):
+                raise
+            # Refused, a role may have been mended or made anew: the next call goes with the newest session there is.
+            self._role.forget(held)
             if error.code not in SESSION_IS_OVER:
                 raise
-            self._role.forget(held)
             return await self._transport.aws(service, operation, params, await self._role.credentials())
 
 

@@ -187,7 +187,7 @@ class Session:
                     pauses = _REFUSED
                 attempt += 1
                 self._endpoints_until = 0.0  # The server may have moved.
-            await asyncio.sleep(self._spread(pauses[min(attempt, len(pauses) - 1)]))
+            await asyncio.sleep(self._spread(pauses[min(max(attempt - 1, 0), len(pauses) - 1)]))
 
     def _spread(self, pause: float) -> float:
         """Up to a fifth more, so that agents that lost one server do not come back in step."""
