@@ -52,6 +52,21 @@ class Principals(Struct, frozen=True):
             found.add(USER)
         return frozenset(found)
 
+    def spares(self, principal: Principal) -> bool:
+        """Whether NotPrincipal leaves the caller out: its account, its role and its session must all be named.
+
+        Source: IAM user guide, "NotPrincipal": the account may be looked at first, then the role, then the session.
+        """
+        if principal.kind == "service":
+            return self.anyone or principal.arn in self.services
+        levels = {
+            "user": ({principal.arn, principal.user_id},),
+            "assumed-role": ({principal.role_arn, principal.role_id}, {principal.arn}),
+            "federated-user": ({principal.arn},),
+        }.get(principal.kind, ())
+        account = {principal.account, f"arn:aws:iam::{principal.account}:root"}
+        return self.anyone or all(self.aws & level for level in (account, *levels))
+
 
 class Statement(Struct, frozen=True):
     allows: bool  # False: denies
@@ -82,10 +97,9 @@ class Statement(Struct, frozen=True):
         """In which ways a resource policy's statement names the caller."""
         if self.principals is None:
             return frozenset()
-        ways = self.principals.ways(principal)
         if self.all_but_principals:
-            return frozenset() if ways else frozenset((ANYONE,))
-        return ways
+            return frozenset() if self.principals.spares(principal) else frozenset((ANYONE,))
+        return self.principals.ways(principal)
 
 
 class Document:
