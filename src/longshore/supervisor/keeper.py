@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -210,6 +212,7 @@ class Keeper:
             await self._end(instance)
 
     async def _make(self, order: Order) -> Standing:
+        _check(order)
         instance = _Instance(order, self._folders / order.instance_id)
         try:
             instance.folder.mkdir(mode=0o700)
@@ -356,7 +359,11 @@ class Keeper:
             async with asyncio.timeout(_GONE_SECONDS):
                 await instance.process.exited.wait()
         self._let_go(instance)
-        await self._on_network(lambda: self._fabric.part(order.instance_id, order.private_ip))
+        try:
+            await self._on_network(lambda: self._fabric.part(order.instance_id, order.private_ip))
+        except Exception:
+            # The rest must go all the same. The next start looks for links without an instance.
+            log.exception("link stays", instance_id=order.instance_id)
         await self._remove_cgroup(instance.cgroup)
         gone = self._trash / f"{instance.folder.name}.{os.getpid()}"
         with contextlib.suppress(FileNotFoundError):
@@ -409,6 +416,16 @@ class Keeper:
 
 _SOURCE = str(Path(birth.__file__).parents[2])
 _BIRTH = "import sys; sys.path.insert(0, sys.argv.pop(1)); from longshore.supervisor.birth import main; main()"
+
+
+def _check(order: Order) -> None:
+    """Names of files and links are made of these."""
+    if re.fullmatch(r"i-[0-9a-f]{8,32}", order.instance_id) is None:
+        raise CannotLaunch(f"`{order.instance_id}` is no instance id")
+    try:
+        ipaddress.IPv4Address(order.private_ip)
+    except ValueError as error:
+        raise CannotLaunch(f"`{order.private_ip}` is no private address") from error
 
 
 async def _line(end: socket.socket) -> dict[str, object]:
