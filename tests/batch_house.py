@@ -99,7 +99,9 @@ class BatchHouse:
 
     # --- jobs ---
 
-    def submit(self, *, queue: str = "q", definition: str = "jd", script: dict[str, str] | None = None, **more: Any) -> str:
+    def submit(
+        self, *, queue: str = "q", definition: str = "jd", script: dict[str, str] | None = None, **more: Any
+    ) -> str:
         """`script`: environment variables that tell the container of the `memory` runtime what to do."""
         if script is not None:
             variables = [{"name": f"LONGSHORE_{name}", "value": value} for name, value in script.items()]
@@ -146,7 +148,8 @@ class BatchHouse:
             ahead = store.count_ahead(call.transaction, job)
             return explain(snapshots.current(call), job.queue, head, ahead, milliseconds(call.now))
 
-        return self.read(read)  # type: ignore[no-any-return]
+        found: list[str] = self.read(read)
+        return found
 
     # --- underneath ---
 

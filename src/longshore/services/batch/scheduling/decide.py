@@ -113,19 +113,22 @@ def _walk(queue: QueueView, grounds: dict[int, _Ground], snapshot: Snapshot, now
     is_blocked = False
     hopeless: set[tuple[int, int, int]] = set()  # sizes for which nothing is coming and nothing can be launched
     for head in queue.heads:
-        size = (head.cpu, head.memory_mib, head.gpus)
         placed = None if is_blocked else _place(head, usable)
         if placed is not None:
             yield placed
-        elif not is_blocked:
+            demand_cpu -= head.cpu
+            continue
+        size = (head.cpu, head.memory_mib, head.gpus)
+        launched = None if size in hopeless else _make_room(head, usable, demand_cpu, now)
+        if not is_blocked:
             is_blocked = True
             yield Block(queue.number, head.job, explain.blocked_reason(snapshot, queue, head, now))
-        if placed is None and size not in hopeless:
-            launched = _make_room(head, usable, demand_cpu, now)
             if launched is None:
-                hopeless.add(size)
-            elif launched:
-                hopeless.clear()
+                return  # Those behind it can't start before it: nothing is launched for them.
+        if launched is None:
+            hopeless.add(size)
+        elif launched:
+            hopeless.clear()
         demand_cpu -= head.cpu
 
 
@@ -151,9 +154,12 @@ def _place(head: Head, usable: list[_Ground]) -> Place | None:
 
 
 def _make_room(head: Head, usable: list[_Ground], demand_cpu: int, now: int) -> bool | None:
-    """Counts the job against an instance that is coming (False), or one that is now launched (True). None: neither."""
+    """Counts the job against room that there is or is coming (False), or is now launched (True). None: neither.
+
+    Room that there is: a job that only waits behind another may well fit it, and needs no instance of its own.
+    """
     for ground in usable:
-        if ground.coming.take(head) is not None:
+        if ground.ready.take(head) is not None or ground.coming.take(head) is not None:
             return False
         if not ground.view.managed:
             continue
