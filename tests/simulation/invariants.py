@@ -1,0 +1,126 @@
+"""What must hold after every step, whatever happened. Read from the database itself, and from what really ran."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from longshore.services.batch import snapshots
+from longshore.services.batch.records import ACTIVE, TERMINAL, Attempt, Instance, Job, Status
+
+if TYPE_CHECKING:
+    from simulation.world import World
+
+_JOB = msgspec.json.Decoder(Job)
+_INSTANCE = msgspec.json.Decoder(Instance)
+
+
+class Watch:
+    """Remembers what it saw of each job, and looks again at those that have changed."""
+
+    def __init__(self) -> None:
+        self.world: World | None = None
+        self.acknowledged: dict[str, tuple[str, ...]] = {}  # job id -> ids of the jobs it depends on
+        self._seen: dict[int, tuple[int, Job]] = {}  # number -> version, job
+        self._by_id: dict[str, Job] = {}
+        self.steps = 0
+
+    def check(self) -> None:
+        """After each commit."""
+        assert self.world is not None
+        self.steps += 1
+        changed = self._changed_jobs()
+        for job, before in changed:
+            self._check_job(job, before)
+        if changed:
+            self._check_capacity()
+        if self.steps % 16 == 0:
+            self._check_memory()
+
+    def _changed_jobs(self) -> list[tuple[Job, Job | None]]:
+        assert self.world is not None
+        rows = self.world._disk._writer.execute("SELECT number, version, document FROM batch_jobs").fetchall()
+        assert len(rows) >= len(self._seen), "a job was lost"
+        changed: list[tuple[Job, Job | None]] = []
+        for number, version, document in rows:
+            seen = self._seen.get(number)
+            if seen is not None and seen[0] == version:
+                continue
+            job = _JOB.decode(document)
+            changed.append((job, seen[1] if seen else None))
+            self._seen[number] = (version, job)
+            self._by_id[job.job_id] = job
+        return changed
+
+    def _check_job(self, job: Job, before: Job | None) -> None:
+        assert self.world is not None
+        assert len(job.attempts) <= job.attempts_allowed, f"more attempts than allowed: {job}"
+        assert job.attempt <= job.attempts_allowed, f"more attempts than allowed: {job}"
+        if before is not None:
+            assert before.status not in TERMINAL or job == before, f"an end is an end: {before} became {job}"
+            assert job.attempts[: len(before.attempts)] == before.attempts, f"an attempt was rewritten: {job}"
+        if job.status >= Status.STARTING and job.status not in TERMINAL:
+            for parent in self.acknowledged.get(job.job_id, ()):
+                assert self._by_id[parent].status is Status.SUCCEEDED, f"a child ran before its parent: {job}"
+        if job.status in ACTIVE:
+            assert job.instance is not None and job.environment is not None, f"it runs nowhere: {job}"
+        for number, attempt in enumerate(job.attempts, 1):
+            self._check_attempt(job, number, attempt)
+        if job.status is Status.SUCCEEDED:
+            assert job.attempts and job.attempts[-1].exit_code == 0, f"a false success: {job}"
+
+    def _check_attempt(self, job: Job, number: int, attempt: Attempt) -> None:
+        """An exit code is one that a container really ended with."""
+        assert self.world is not None
+        if attempt.exit_code is not None:
+            real = self.world.containers.ran.get((job.job_id, str(number)))
+            assert real == attempt.exit_code, f"attempt {number} ended with {real} and was told as {attempt}"
+
+    def _check_capacity(self) -> None:
+        assert self.world is not None
+        taken: dict[int, tuple[int, int]] = {}
+        for _, job in self._seen.values():
+            if job.status in ACTIVE and job.instance is not None:
+                cpu, memory = taken.get(job.instance, (0, 0))
+                taken[job.instance] = (cpu + job.cpu, memory + job.memory_mib)
+        for (document,) in self.world._disk._writer.execute("SELECT document FROM batch_instances").fetchall():
+            instance = _INSTANCE.decode(document)
+            cpu, memory = taken.get(instance.number, (0, 0))
+            assert cpu <= instance.cpu, f"more CPU than there is: {instance}"
+            assert memory <= instance.memory_mib, f"more memory than there is: {instance}"
+
+    def _check_memory(self) -> None:
+        """The scheduler's memory equals what a rebuild from the store would give."""
+        assert self.world is not None
+        found = snapshots.differences(self.world.assembly.house)
+        assert not found, f"memory differs from the store: {found[0]}"
+
+    def all_ended(self) -> bool:
+        return all(job.status in TERMINAL for _, job in self._seen.values())
+
+    async def check_reasons(self) -> None:
+        """Every waiting job has a reason."""
+        assert self.world is not None
+        for job in [job for _, job in self._seen.values() if job.status not in TERMINAL]:
+            answer = await self.world.explain(job.job_id)
+            assert answer["reasons"], f"it waits without a reason: {answer}"
+
+    def check_end(self) -> None:
+        """Once faults have ended and time has passed: nothing acknowledged was lost, and all of it has ended as it must."""
+        for job_id in self.acknowledged:
+            assert job_id in self._by_id, f"an acknowledged job was lost: {job_id}"
+        for job in self._by_id.values():
+            assert job.status in TERMINAL, f"it never ended: {job}"
+            asked = job.is_cancelled or job.is_terminated or job.status_reason == "Dependent Job failed"
+            timed_out = job.status_reason == "Job attempt duration exceeded timeout"
+            if job.status is Status.FAILED and not asked and not timed_out:
+                assert len(job.attempts) == job.attempts_allowed, f"it gave up early: {job}"
+
+
+def summary(watch: Watch) -> dict[str, Any]:
+    """How the jobs ended: for the traces of two runs of one seed to be compared."""
+    return {
+        job_id: (job.status.name, job.stopped_at, [msgspec.to_builtins(each) for each in job.attempts])
+        for job_id, job in sorted(watch._by_id.items())
+    }

@@ -1,0 +1,203 @@
+"""One seed: a house is set up, jobs are submitted while faults strike, then it is left in peace until all have ended.
+
+python -m simulation.run [--from SEED] [--count N] [--jobs N]      (from the folder tests)
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import sys
+import time
+from typing import Any
+
+import structlog
+from msgspec import Struct
+
+from longshore.aws.errors import AwsError
+from simulation.invariants import Watch, summary
+from simulation.world import POLICY, TRUST, Faults, ServerDown, World
+
+_SUBMITTED_WITHIN_SECONDS = 60.0
+_FAULTS_SECONDS = 90.0
+_PEACE_SECONDS = 3600.0  # by then everything has ended, or never will
+
+
+class Outcome(Struct, frozen=True):
+    seed: int
+    steps: int
+    deaths: int
+    jobs: dict[str, Any]
+
+
+def run(seed: int, *, jobs: int = 20, faults: Faults | None = None) -> Outcome:
+    """AssertionError: an invariant broke; the message begins with the seed."""
+    watch = Watch()
+    world = World(seed, faults or Faults(), on_change=lambda: watch.world and watch.check())
+    try:
+        world.run(_set_up(world))
+        watch.world = world
+        world.strike()
+        world.run(_live(world, watch, jobs))
+        world.spare()
+        world.run(_until_all_ended(world, watch))
+        watch.check_end()
+        world.run(_until_all_given_back(world))
+        return Outcome(seed, watch.steps, world.deaths, summary(watch))
+    except AssertionError as broken:
+        raise AssertionError(f"seed {seed}: {broken}") from broken
+    finally:
+        world.close()
+
+
+async def _set_up(world: World) -> None:
+    """The page's four commands, an environment, a queue, a definition."""
+    await world.call("iam", "CreateRole", {"RoleName": "ecsInstanceRole", "AssumeRolePolicyDocument": TRUST})
+    await world.call("iam", "CreateInstanceProfile", {"InstanceProfileName": "ecsInstanceRole"})
+    both = {"InstanceProfileName": "ecsInstanceRole", "RoleName": "ecsInstanceRole"}
+    await world.call("iam", "AddRoleToInstanceProfile", both)
+    await world.call("iam", "AttachRolePolicy", {"RoleName": "ecsInstanceRole", "PolicyArn": POLICY})
+    subnets = (await world.call("ec2", "DescribeSubnets", {}))["Subnets"]
+    groups = (await world.call("ec2", "DescribeSecurityGroups", {}))["SecurityGroups"]
+    await world.call(
+        "batch",
+        "CreateComputeEnvironment",
+        {
+            "computeEnvironmentName": "sea",
+            "type": "MANAGED",
+            "computeResources": {
+                "type": "EC2",
+                "minvCpus": 0,
+                "maxvCpus": 6,
+                "instanceTypes": ["c6i.large"],
+                "subnets": [subnets[0]["SubnetId"]],
+                "securityGroupIds": [groups[0]["GroupId"]],
+                "instanceRole": "ecsInstanceRole",
+            },
+        },
+    )
+    await _until(world, "DescribeComputeEnvironments", "computeEnvironments")
+    await world.call(
+        "batch",
+        "CreateJobQueue",
+        {
+            "jobQueueName": "harbour",
+            "priority": 1,
+            "computeEnvironmentOrder": [{"order": 1, "computeEnvironment": "sea"}],
+        },
+    )
+    await _until(world, "DescribeJobQueues", "jobQueues")
+    await world.call(
+        "batch",
+        "RegisterJobDefinition",
+        {
+            "jobDefinitionName": "work",
+            "type": "container",
+            "containerProperties": {"image": "busybox", "vcpus": 1, "memory": 256, "command": ["true"]},
+        },
+    )
+
+
+async def _until(world: World, operation: str, member: str) -> None:
+    while (await world.call("batch", operation, {}))[member][0]["status"] != "VALID":
+        await asyncio.sleep(0.1)
+
+
+async def _live(world: World, watch: Watch, jobs: int) -> None:
+    """Submits jobs at random moments, calls some of them off, and asks now and then why they wait."""
+    began = world.loop.time()
+    random = world.random
+    for _ in range(jobs):
+        await asyncio.sleep(random.expovariate(jobs / _SUBMITTED_WITHIN_SECONDS))
+        parents = random.sample(
+            sorted(watch.acknowledged), min(len(watch.acknowledged), random.choice((0, 0, 0, 1, 2)))
+        )
+        with contextlib.suppress(ServerDown):
+            # Not acknowledged: it may be there or not.
+            job_id = (await world.call("batch", "SubmitJob", _request(world, parents)))["jobId"]
+            watch.acknowledged[job_id] = tuple(parents)
+        if watch.acknowledged and random.random() < 0.15:
+            called_off = random.choice(sorted(watch.acknowledged))
+            operation = random.choice(("CancelJob", "TerminateJob"))
+            with contextlib.suppress(ServerDown):
+                await world.call("batch", operation, {"jobId": called_off, "reason": "no longer needed"})
+        if random.random() < 0.2:
+            with contextlib.suppress(ServerDown):
+                await watch.check_reasons()
+    left = began + _FAULTS_SECONDS - world.loop.time()
+    await asyncio.sleep(max(0.0, left))
+
+
+def _request(world: World, parents: list[str]) -> dict[str, Any]:
+    random = world.random
+    codes = ",".join(str(random.choice((0, 0, 1, 3))) for _ in range(random.randint(1, 3)))
+    said = {
+        "LONGSHORE_EXIT_CODE": codes,
+        "LONGSHORE_RUN_SECONDS": f"{random.choice((0.0, 0.5, 3.0, random.uniform(0, 40), 100.0)):.2f}",
+        "LONGSHORE_STOP": random.choice(("143", "0", "ignore")),
+        "LONGSHORE_LOG": "one\\ntwo",
+    }
+    if random.random() < 0.05:
+        said["LONGSHORE_PULL_ERROR"] = "no such image"
+    request: dict[str, Any] = {
+        "jobName": "job",
+        "jobQueue": "harbour",
+        "jobDefinition": "work",
+        "containerOverrides": {
+            "environment": [{"name": name, "value": value} for name, value in said.items()],
+            "resourceRequirements": [
+                {"type": "VCPU", "value": random.choice(("1", "1", "2"))},
+                {"type": "MEMORY", "value": random.choice(("128", "512", "2048"))},
+            ],
+        },
+        "retryStrategy": {"attempts": random.randint(1, 3)},
+        "dependsOn": [{"jobId": parent} for parent in parents],
+    }
+    if random.random() < 0.2:
+        request["timeout"] = {"attemptDurationSeconds": 60}
+    return request
+
+
+async def _until_all_ended(world: World, watch: Watch) -> None:
+    end = world.loop.time() + _PEACE_SECONDS
+    while world.loop.time() < end:
+        if world.trouble is not None:
+            raise world.trouble
+        if world._is_up and watch.all_ended():
+            return
+        await asyncio.sleep(5.0)
+    await watch.check_reasons()
+
+
+async def _until_all_given_back(world: World) -> None:
+    """Instances without work go: one that nobody knows would stay for ever."""
+    end = world.loop.time() + _PEACE_SECONDS
+    while await world.machines.list():
+        assert world.loop.time() < end, f"instances that nobody gives back: {await world.machines.list()}"
+        await asyncio.sleep(5.0)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--from", dest="first", type=int, default=0)
+    parser.add_argument("--count", type=int, default=1000)
+    parser.add_argument("--jobs", type=int, default=20)
+    given = parser.parse_args()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    began, failed, steps, deaths = time.monotonic(), 0, 0, 0
+    for seed in range(given.first, given.first + given.count):
+        try:
+            outcome = run(seed, jobs=given.jobs)
+            steps, deaths = steps + outcome.steps, deaths + outcome.deaths
+        except (AssertionError, AwsError) as error:
+            failed += 1
+            print(f"FAILED seed {seed}: {error}", flush=True)
+    seconds = time.monotonic() - began
+    print(f"{given.count} seeds, {steps} steps, {deaths} deaths of the server, {failed} failed, {seconds:.0f} s")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

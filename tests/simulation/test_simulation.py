@@ -1,0 +1,88 @@
+"""Seeds: whatever happens, the invariants hold. And a planted bug is found, so that the watch is known to be awake.
+
+1,000 seeds in every run of the tests; LONGSHORE_SEEDS changes that, and more go by `python -m simulation.run --count N`.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from msgspec.structs import replace
+
+from longshore.services.batch import life, lifecycle, store, tasks
+from longshore.services.batch.effects import Effects
+from simulation.run import run
+from simulation.world import Faults
+
+SEEDS = int(os.environ.get("LONGSHORE_SEEDS", "1000"))
+_PORTION = 25
+
+
+@pytest.mark.parametrize("first", range(0, SEEDS, _PORTION))
+def test_whatever_happens_the_invariants_hold(first: int) -> None:
+    deaths = sum(run(seed).deaths for seed in range(first, min(first + _PORTION, SEEDS)))
+    assert deaths > 0, "the server never died: the faults were too mild to tell anything"
+
+
+def test_a_seed_tells_the_same_story_twice() -> None:
+    assert run(7) == run(7)
+
+
+def test_an_effect_that_is_done_before_its_commit_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The task is started in a commit of its own, under a name of its own, and only the next commit knows of it: if the
+    server dies between the two, the next start starts it again."""
+    carry = Effects._carry
+
+    async def careless(self, house, intent) -> None:
+        if intent.kind != "start":
+            await carry(self, house, intent)
+            return
+        turn = house.turn("batch", account=intent.account, region=intent.region)
+        started = await turn.write(lambda call: _start(call, intent))
+        await turn.write(lambda call: _take_down(call, intent, started))
+
+    monkeypatch.setattr(Effects, "_carry", careless)
+    with pytest.raises(AssertionError, match=r"seed \d+: attempt \d+ of job .* ran twice"):
+        for seed in range(200):
+            run(seed, faults=Faults(server_dies=0.01))
+
+
+def _start(call, intent):
+    job = store.job(call.transaction, intent.subject)
+    if job is None or job.token != intent.token or job.task_arn is not None or job.instance is None:
+        return None
+    one = store.instance(call.transaction, job.instance)
+    environment = store.environment(call.transaction, job.environment or 0)
+    if one is None or environment is None or one.container_instance_arn is None:
+        return None
+    forgetful = replace(job, token=call.ids.uuid())
+    return tasks._start(
+        call, forgetful, store.body(call.transaction, job.number), environment, one, may_be_repeated=False
+    )
+
+
+def _take_down(call, intent, started) -> None:
+    store.delete_intent(call.transaction, intent.number)
+    job = store.job(call.transaction, intent.subject)
+    if job is None or started is None:
+        return
+    if started["tasks"]:
+        (task,) = started["tasks"]
+        accepted = lifecycle.TaskAccepted(intent.token, task["taskArn"], task["containerInstanceArn"])
+        life.apply(call, job, accepted)
+    else:
+        life.apply(call, job, lifecycle.Unplaced(intent.token))
+
+
+def test_a_success_that_nothing_ran_for_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An emulator's lie: the end is taken for a success whatever the container said."""
+    told = lifecycle.TRANSITIONS[lifecycle.Status.RUNNING, lifecycle.TaskStopped]
+    monkeypatch.setitem(
+        lifecycle.TRANSITIONS,
+        (lifecycle.Status.RUNNING, lifecycle.TaskStopped),
+        lambda job, event, now: told(job, replace(event, exit_code=0), now),
+    )
+    with pytest.raises(AssertionError, match=r"seed \d+: attempt \d+ ended with"):
+        for seed in range(50):
+            run(seed)
