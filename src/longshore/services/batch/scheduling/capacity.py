@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from longshore.services.batch.scheduling.snapshot import EnvironmentView, Head, InstanceType
+from longshore.services.batch.scheduling.snapshot import EnvironmentView, Head, InstanceType, InstanceView
 
 RESERVED_MIB = 32  # User guide, "Compute resource memory management": the ECS agent of Batch's images keeps 32 MiB.
 
@@ -44,10 +44,8 @@ def unknown(wanted: Sequence[str], offered: Iterable[str]) -> list[str]:
 
 def can_ever_hold(environment: EnvironmentView, head: Head) -> bool:
     """Whether any instance that the environment may have is large enough."""
-    if head.gpus:
-        return False
     if not environment.managed:
-        return any(head.cpu <= one.cpu and head.memory_mib <= one.memory_mib for one in environment.instances)
+        return any(_holds(one, head) for one in environment.instances)
     return any(_holds(one, head) and _is_allowed(environment, one) for one in environment.types)
 
 
@@ -113,5 +111,6 @@ def _size(one: InstanceType) -> tuple[int, int]:
     return one.cpu, one.memory_mib
 
 
-def _holds(one: InstanceType, head: Head) -> bool:
-    return head.cpu <= one.cpu and head.memory_mib <= one.memory_mib
+def _holds(one: InstanceType | InstanceView, head: Head) -> bool:
+    """No type here has a GPU."""
+    return head.cpu <= one.cpu and head.memory_mib <= one.memory_mib and not head.gpus
