@@ -110,7 +110,7 @@ class Supervised:
     def remains(self) -> list[str]:
         """All that could be left of it on this host."""
         digest = hashlib.sha256(os.fsencode(self.state.resolve())).hexdigest()[:8]
-        found = [f"fabric: {path}" for path in Path("/run/netns").glob(f"*{digest}*")]
+        found = [f"fabric: {path}" for path in Path("/run/longshore").glob(f"*{digest}*")]
         links = os.listdir("/sys/class/net")
         found += [f"link: {name}" for name in links if digest in name]
         found += [f"mount: {line}" for line in Path("/proc/self/mounts").read_text().splitlines()

@@ -80,7 +80,7 @@ def new_network() -> int:
 
 
 def name_network(descriptor: int, path: str) -> None:
-    """Holds the network namespace by a mount at `path`, until `remove_network`. `ip netns` knows those in /run/netns."""
+    """Holds the network namespace by a mount at `path`, until `remove_network`."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
     os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444))
     try:

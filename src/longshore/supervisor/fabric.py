@@ -34,7 +34,8 @@ from longshore.host.supervised import API, METADATA
 
 log = structlog.get_logger("longshore.supervisor.fabric")
 
-NAMED = Path("/run/netns")
+# Not /run/netns: what `ip netns` mounts there may cover, or double, what we have mounted.
+NAMED = Path("/run/longshore")
 GATEWAY = "169.254.1.1"
 CREDENTIALS = "169.254.170.2"  # where an agent answers containers, inside the instance
 _UPLINK = "host0"
@@ -170,6 +171,7 @@ class Fabric:
             ("conf/all/accept_redirects", "0"),
             ("conf/all/send_redirects", "0"),
             ("conf/default/send_redirects", "0"),
+            ("icmp_ratelimit", "0"),  # What can't be reached is told at once, each time.
         ):
             links.set_setting(name, value)
         loopback = self._links.index("lo")
@@ -257,6 +259,8 @@ class Fabric:
     def _remove_name(self) -> None:
         if self._place.exists():
             remove_network(str(self._place))
+        with contextlib.suppress(OSError):  # Another one's name is still there, or there was none.
+            NAMED.rmdir()
 
     def _read(self) -> _Kept | None:
         """None: there is no fabric yet, or it went with an earlier life of the host."""
