@@ -21,6 +21,8 @@ events = Table(
     Column("user", String, nullable=False),
     Column("access_key_id", String, nullable=False),
     Column("resource", String, nullable=False),
+    Column("event_id", String, nullable=False),
+    Column("read_only", String, nullable=False),  # true, false
     Column("body", LargeBinary, nullable=False),
 )
 Index("cloudtrail_events_at", events.c.account, events.c.region, events.c.at, events.c.sequence)
@@ -41,6 +43,8 @@ _ATTRIBUTES = {
     "EventSource": events.c.source,
     "Username": events.c.user,
     "AccessKeyId": events.c.access_key_id,
+    "EventId": events.c.event_id,
+    "ReadOnly": events.c.read_only,
     "ResourceName": events.c.resource,
 }
 

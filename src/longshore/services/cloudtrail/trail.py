@@ -18,9 +18,14 @@ from longshore.kit.house import House
 from longshore.services.cloudtrail import store
 from longshore.store.engine import Transaction
 
-FLUSH_SECONDS = 1.0
+log = structlog.get_logger("longshore.trail")
+
+FLUSH_SECONDS = 0.5  # A call is to be durable within a second of its answer.
 KEPT = 200_000  # entries; CloudTrail keeps 90 days, a house on one disk keeps a number.
-_REFUSALS = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"})
+REFUSED = "AWS API Call via CloudTrail"  # the detail type of the event; see the room's door plate
+REFUSALS = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"})
+_PORTION = 200
+_WAITING_MAX = 100_000
 _ENCODER = msgspec.json.Encoder()
 _TYPES = {"root": "Root", "user": "IAMUser", "assumed-role": "AssumedRole", "federated-user": "FederatedUser"}
 
@@ -36,10 +41,14 @@ class Trail:
         self._news = asyncio.Event()
         self._urgent = asyncio.Event()
         self._since_trim = 0
+        self._lost = 0
 
     def record(self, entry: Any) -> None:
+        if len(self._waiting) >= _WAITING_MAX:
+            self._lost += 1  # Nothing can be written for long; the house lives on without this.
+            return
         self._waiting.append(entry)
-        if entry.error_code in _REFUSALS:
+        if entry.error_code in REFUSALS:
             self._urgent.set()
         self._news.set()
 
@@ -54,25 +63,28 @@ class Trail:
                 try:
                     await self.flush()
                 except Exception:
-                    log.exception("trail not written")  # A full disk, say: what was recorded waits.
+                    log.exception("calls not recorded yet", waiting=len(self._waiting), lost=self._lost)
+                    self._news.set()
                     await asyncio.sleep(FLUSH_SECONDS)
         except asyncio.CancelledError:
             await self.flush()
             raise
 
     async def flush(self) -> None:
+        """Returns when what was recorded is durable."""
         self._news.clear()
         self._urgent.clear()
-        entries, self._waiting = self._waiting, []
         # In portions, so that a burst of calls does not hold up those who wait for the writer.
-        for start in range(0, len(entries), 200):
-            portion = entries[start : start + 200]
+        while self._waiting:
+            portion = self._waiting[:_PORTION]
+            writing = asyncio.ensure_future(self._house.store.write(partial(self._write, entries=portion)))
             try:
-                await self._house.store.write(partial(self._write, entries=portion))
-            except Exception:
-                self._waiting[:0] = entries[start : start + KEPT]
-                self._news.set()
+                await asyncio.shield(writing)
+            except asyncio.CancelledError:
+                await writing  # Begun, so it is either written or not; the last flush must know.
+                del self._waiting[: len(portion)]
                 raise
+            del self._waiting[: len(portion)]
 
     def _write(self, transaction: Transaction, entries: list[Any]) -> None:
         for entry in entries:
@@ -87,14 +99,16 @@ class Trail:
                 user=_user_name(entry.principal),
                 access_key_id=entry.principal.access_key_id or "",
                 resource=entry.resource or "",
+                event_id=event["eventID"],
+                read_only="true" if entry.read_only else "false",
                 body=_ENCODER.encode(event),
             )
-            if entry.error_code in _REFUSALS:
+            if entry.error_code in REFUSALS:
                 self._house.outbox.append(
                     transaction,
                     Event(
-                        source="aws.cloudtrail",
-                        detail_type="AWS API Call via CloudTrail",
+                        source=f"aws.{entry.service}",
+                        detail_type=REFUSED,
                         account=entry.principal.account,
                         region=entry.region,
                         time=entry.time,
