@@ -173,6 +173,9 @@ class ArnPattern(Struct, frozen=True):
 
     head: tuple[tuple[Piece, ...], ...]  # five parts
     tail: tuple[Piece, ...]
+    # What fits whatever the variables stand for: most ARNs are told apart before any variable is put in.
+    loose: re.Pattern[str]
+    is_static: bool  # without variables; then `loose` is all there is to it
 
     def expression(self, context: Context) -> str | None:
         found: list[str] = []
@@ -189,6 +192,10 @@ class ArnPattern(Struct, frozen=True):
         return names([*itertools.chain(*self.head), *self.tail])
 
     def matches(self, arn: str, context: Context) -> bool:
+        if self.loose.fullmatch(arn) is None:
+            return False
+        if self.is_static:
+            return True
         source = self.expression(context)
         return source is not None and compiled(source).fullmatch(arn) is not None
 
@@ -199,7 +206,20 @@ def arn_pattern(text: str, *, variables: bool, variables_in_head: bool = False) 
     if len(parts) < 6:
         return None
     head = tuple(pieces(part, variables=variables and variables_in_head) for part in parts[:5])
-    return ArnPattern(head, pieces(parts[5], variables=variables))
+    tail = pieces(parts[5], variables=variables)
+    loose = ":".join([*(_loose(part, _WITHIN_PART) for part in head), _loose(tail, _ACROSS)])
+    return ArnPattern(head, tail, compiled(loose), all(map(is_static, (*head, tail))))
+
+
+def _loose(cut: tuple[Piece, ...], wildcard: str) -> str:
+    """The expression with a star for each variable."""
+    tokens: list[str] = []
+    for piece in cut:
+        if isinstance(piece, Variable):
+            tokens.append("*")
+        else:
+            tokens += _tokens(piece.text, wildcard) if isinstance(piece, Text) else [re.escape(piece.text)]
+    return _source(tokens, wildcard)
 
 
 class Actions(Struct, frozen=True):
@@ -222,7 +242,7 @@ def actions(names: Iterable[str]) -> Actions:
             sources.append(wild(lower))
         else:
             exact.add(lower)
-    return Actions(frozenset(exact), re.compile("|".join(sources), re.DOTALL) if sources else None)
+    return Actions(frozenset(exact), _any_of(sources))
 
 
 class Resources(Struct, frozen=True):
@@ -232,12 +252,15 @@ class Resources(Struct, frozen=True):
     exact: frozenset[str]
     wild: re.Pattern[str] | None
     patterns: tuple[ArnPattern, ...]  # those with variables
+    loose: re.Pattern[str] | None  # `wild` and, whatever their variables stand for, `patterns`
 
     def match(self, resource: str, context: Context) -> bool:
         """A question on `*` (an action without resource types) is answered by a policy's `*` alone."""
         if self.everything or resource in self.exact:
             return True
-        if self.wild is not None and self.wild.fullmatch(resource) is not None:
+        if self.loose is None or self.loose.fullmatch(resource) is None:
+            return False
+        if not self.patterns or (self.wild is not None and self.wild.fullmatch(resource) is not None):
             return True
         return any(pattern.matches(resource, context) for pattern in self.patterns)
 
@@ -263,5 +286,14 @@ def resources(names: Iterable[str], *, variables: bool) -> Resources:
             sources.append(pattern.expression({}) or "")
         else:
             exact.add(name)
-    wild_ones = re.compile("|".join(sources), re.DOTALL) if sources else None
-    return Resources(everything, frozenset(exact), wild_ones, tuple(patterns))
+    return Resources(
+        everything,
+        frozenset(exact),
+        _any_of(sources),
+        tuple(patterns),
+        _any_of([*sources, *(pattern.loose.pattern for pattern in patterns)]),
+    )
+
+
+def _any_of(sources: list[str]) -> re.Pattern[str] | None:
+    return compiled("|".join(sources)) if sources else None
