@@ -89,7 +89,7 @@ _SAFE_DEVICES = frozenset(
 _SAFE_DEVICE_FOLDERS = ("/dev/nvidia", "/dev/dri/", "/dev/infiniband/")
 
 # Where the program sits that is PID 1 of a container with an init, and what it does: hands signals on, buries orphans.
-INIT = "/.longshore-init"
+INIT = "/.longshore/busybox"  # By its own name: it does what it is called.
 _INIT_SCRIPT = (
     '"$@" & child=$!\n'
     'for name in HUP INT QUIT TERM USR1 USR2; do trap "kill -$name $child 2>/dev/null" $name; done\n'
