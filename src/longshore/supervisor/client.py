@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import compileall
+import functools
 import os
 import shutil
 import sys
@@ -75,6 +76,7 @@ async def _is_at_work(path: Path, options: Options) -> bool:
     return False
 
 
+@functools.cache
 def _compile() -> None:
     """Instances see our package read-only, so that what is not compiled by now would be compiled at every start."""
     compileall.compile_dir(Path(longshore.__file__).parent, quiet=2)
