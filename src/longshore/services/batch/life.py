@@ -39,6 +39,8 @@ def apply(call: Call, job: Job, event: lifecycle.Event) -> Job:
         announce(call, after)
         if Status.RUNNABLE in (after.status, job.status):
             news.queue_changed(call, after.queue)
+        if after.status is Status.RUNNING and after.timeout_seconds is not None:
+            call.wake(news.SCHEDULER)  # Its time has begun to run.
         if after.status in ACTIVE and job.status not in ACTIVE:
             assert after.environment is not None and after.instance is not None
             news.instance_changed(call, after.environment, after.instance)
