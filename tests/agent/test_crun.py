@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import signal
 import time
 from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
 
@@ -232,6 +234,72 @@ async def test_a_half_made_container_is_swept_away_and_can_be_made_again(machine
     second = machine.runtime()
     assert await second.inspect() == []
     assert (await machine.run(second, spec))[1] == "whole\n"
+
+
+@inside_a_namespace
+async def test_agents_that_are_killed_at_any_moment_start_nothing_twice_and_lose_no_end(machine: Machine) -> None:
+    """Twelve containers under a row of agents that each live for some milliseconds only, from a seed."""
+    seed = 20261124
+    moments = random.Random(seed)
+    started = machine.folder / "started"
+    started.touch()
+    mount = Mount(destination="/started", source=str(started))
+    specs = [
+        machine.shell(f"echo {number} >>/started; echo said {number}; sleep 0.1; exit {number}", mounts=(mount,))
+        for number in range(12)
+    ]
+    ends: dict[int, int | None] = {}
+    lives = 0
+    while len(ends) < len(specs):
+        lives += 1
+        reader, writer = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.close(reader)
+            _live(machine, specs, [number for number in range(12) if number not in ends], writer)
+        os.close(writer)
+        # Longer with each life, so that a slow machine comes to an end as well.
+        await asyncio.sleep(moments.uniform(0.03, 0.12 + lives * 0.02))
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        with open(reader) as told:
+            for line in told.read().splitlines():
+                number, code = line.split()
+                ends[int(number)] = int(code)
+    assert lives > 3, f"seed {seed}"
+    assert ends == {number: number for number in range(12)}, f"seed {seed}"
+    assert sorted(map(int, started.read_text().split())) == list(range(12)), f"seed {seed}"
+    # Nothing was removed, so that each has to be found as it was left.
+    last = machine.runtime()
+    assert await last.inspect() == sorted(spec.container_id for spec in specs)
+    for number, spec in enumerate(specs):
+        assert await last.wait(spec.container_id) == Exit(exit_code=number)
+        assert await machine.output(last, spec.container_id) == f"said {number}\n"
+
+
+def _live(machine: Machine, specs: list[Any], numbers: list[int], writer: int) -> NoReturn:
+    """An agent's whole life, in a process of its own: it asks for everything that has not ended yet, and tells of each end."""
+
+    async def one(runtime: Any, number: int) -> None:
+        spec = specs[number]
+        await runtime.create(spec)
+        await runtime.start(spec.container_id)
+        ended = await runtime.wait(spec.container_id)
+        os.write(writer, f"{number} {ended.exit_code}\n".encode())
+
+    async def everything() -> None:
+        runtime = machine.runtime()
+        await asyncio.gather(*(one(runtime, number) for number in numbers))
+        await asyncio.Event().wait()
+
+    status = 1
+    try:
+        # The loop that forked is not this process's.
+        asyncio.events._set_running_loop(None)
+        loop = asyncio.SelectorEventLoop()
+        loop.run_until_complete(everything())
+    finally:
+        os._exit(status)
 
 
 # Output.

@@ -80,7 +80,7 @@ class CrunRuntime:
         self._cgroup = cgroup.rstrip("/") or _own_group(self._hierarchy.version)
         self._is_privileged_allowed = is_privileged_allowed
         self._pids_max = pids_max
-        self._crun = shutil.which("crun") or "/usr/bin/crun"
+        self._crun = shutil.which("crun")
         self._capabilities = _possible_capabilities()
         self._starts = asyncio.Semaphore(starts_max or 2 * (os.cpu_count() or 1))
         self._pulls: dict[str, asyncio.Lock] = {}
@@ -202,6 +202,8 @@ class CrunRuntime:
     # Creation.
 
     def _set_up(self, folder: Path, spec: ContainerSpec) -> None:
+        if self._crun is None:
+            raise oci.refused("the program `crun` is not installed on this instance")
         if spec.is_privileged and not self._is_privileged_allowed:
             raise oci.refused("privileged containers are not allowed on this instance")
         found = self._find(spec.image)
@@ -330,6 +332,8 @@ class CrunRuntime:
         return container
 
     def _begin(self, container: Container) -> None:
+        if self._crun is None:
+            raise _not_started("the program `crun` is not installed on this instance")
         self._watch_pids()
         if container.image is None:
             container.image = ImageStore(Path(container.record.store)).hold(container.record.digest)
