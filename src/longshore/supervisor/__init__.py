@@ -7,9 +7,3 @@ Owns: `instances/` and `fabric.json` in the state folder, a network namespace, t
 Knows: host, world, settings, telemetry; nothing of the server, which asks it by `host/supervised.py`.
 Outlives the server and the agents. An instance outlives it: `init` needs nobody, and the next supervisor finds it.
 """
-
-from __future__ import annotations
-
-# What server and supervisor say to each other, and what an instance is made of. Raised when either changes, so that a
-# server that finds an older supervisor at work puts its own in the place of it.
-VERSION = "1"

@@ -22,9 +22,9 @@ import structlog
 from longshore.host.lines import listen
 from longshore.host.namespaces import adopt_orphans
 from longshore.host.supervised import News, Options
-from longshore.supervisor import VERSION
 from longshore.supervisor.door import Door
 from longshore.supervisor.keeper import Keeper
+from longshore.supervisor.version import version
 from longshore.telemetry import configure_logs
 
 log = structlog.get_logger("longshore.supervisor")
@@ -132,7 +132,7 @@ def _hold(state: Path) -> None:
 
 
 async def _serve(asked: argparse.Namespace, ready: Callable[[], None]) -> None:
-    options = Options(version=VERSION, share=tuple(asked.share), has_way_out=not asked.no_way_out)
+    options = Options(version=version(), share=tuple(asked.share), has_way_out=not asked.no_way_out)
     heard: list[Door] = []
 
     def on_news(news: News) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import longshore
 from longshore.host.supervised import Gone, Options, open_connection
-from longshore.supervisor import VERSION
+from longshore.supervisor.version import version
 
 
 class CannotStart(Exception):
@@ -32,7 +32,7 @@ async def start(
     we are not root: it may ask for a password on the terminal.
     """
     path = socket_path(state)
-    options = Options(version=VERSION, share=share, has_way_out=has_way_out)
+    options = Options(version=version(), share=share, has_way_out=has_way_out)
     if await _is_at_work(path, options):
         return path
     await asyncio.get_running_loop().run_in_executor(None, _compile)

@@ -21,6 +21,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -126,6 +127,7 @@ class Keeper:
         self._instances: dict[str, _Instance] = {}
         self._launching: dict[str, asyncio.Future[Standing]] = {}
         self._house: guest.House
+        self._nursery: _Nursery
 
     # --- its own life ---
 
@@ -139,6 +141,7 @@ class Keeper:
         os.chown(images, owner.st_uid, owner.st_gid)
         self._sweep(*self._trash.iterdir())
         self._house = guest.look_around(images=images, share=self._options.share, agent=self._agent)
+        self._nursery = _Nursery(self._state)
         await self._on_network(lambda: self._fabric.open(has_way_out=self._options.has_way_out))
         joined = await self._on_network(self._fabric.joined)
         for folder in sorted(self._folders.iterdir()):
@@ -229,33 +232,19 @@ class Keeper:
 
     async def _bear(self, instance: _Instance) -> None:
         order, folder = instance.order, instance.folder
-        ours, theirs = socket.socketpair()
-        ours.setblocking(False)
-        # Its start-up and the network's making go on at the same time.
-        with theirs:
-            program = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", _BIRTH, _SOURCE, str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                env={},
+        with (
+            self._nursery.bear() as channel,
+            listen(folder / "control") as door,
+            (folder / "console").open("a+b", buffering=0) as console,
+        ):
+            limits = Limits(
+                cpu_shares=order.vcpus * 1024, memory_mib=order.memory_mib + _OWN_MIB, pids=_PIDS, devices=_RULES
             )
-        network = -1
-        with ours, listen(folder / "control") as door, (folder / "console").open("a+b", buffering=0) as console:
+            self._hierarchy.make(instance.cgroup, limits)
+            network = await self._on_network(
+                lambda: self._fabric.join(order.instance_id, order.private_ip, mac=order.mac, hop_limit=order.hop_limit)
+            )
             try:
-                self._hierarchy.make(
-                    instance.cgroup,
-                    Limits(
-                        cpu_shares=order.vcpus * 1024,
-                        memory_mib=order.memory_mib + _OWN_MIB,
-                        pids=_PIDS,
-                        devices=_RULES,
-                    ),
-                )
-                network = await self._on_network(
-                    lambda: self._fabric.join(
-                        order.instance_id, order.private_ip, mac=order.mac, hop_limit=order.hop_limit
-                    )
-                )
                 plan = guest.birth(
                     order,
                     self._house,
@@ -265,15 +254,9 @@ class Keeper:
                     host_address=self._fabric.host_address,
                 )
                 async with asyncio.timeout(_BIRTH_SECONDS):
-                    await self._talk(instance, ours, plan, [network, console.fileno(), door.fileno()])
-            except BaseException:
-                program.kill()
-                raise
+                    await self._talk(instance, channel, plan, [network, console.fileno(), door.fileno()])
             finally:
-                if network >= 0:
-                    os.close(network)
-                # It ends as soon as it has told the number of its child.
-                await asyncio.get_running_loop().run_in_executor(None, program.wait)
+                os.close(network)
 
     async def _talk(self, instance: _Instance, ours: socket.socket, plan: birth.Birth, files: list[int]) -> None:
         loop = asyncio.get_running_loop()
@@ -347,17 +330,21 @@ class Keeper:
     async def _end(self, instance: _Instance) -> None:
         if instance.ending is None:
             instance.ending = asyncio.create_task(self._remove_all_of(instance))
-        await asyncio.shield(instance.ending)
+        try:
+            await asyncio.shield(instance.ending)
+        except Exception:
+            instance.ending = None  # It can be tried again.
+            raise
 
     async def _remove_all_of(self, instance: _Instance) -> None:
         """Whatever there is of it, at whatever point it was left."""
         order = instance.order
-        self._hierarchy.kill_all(instance.cgroup)
         if instance.process is not None:
             # The kernel ends all the processes of the namespace with its first one, and waits for them.
             instance.process.kill()
             async with asyncio.timeout(_GONE_SECONDS):
                 await instance.process.exited.wait()
+        self._hierarchy.kill_all(instance.cgroup)
         self._let_go(instance)
         try:
             await self._on_network(lambda: self._fabric.part(order.instance_id, order.private_ip))
@@ -365,9 +352,10 @@ class Keeper:
             # The rest must go all the same. The next start looks for links without an instance.
             log.exception("link stays", instance_id=order.instance_id)
         await self._remove_cgroup(instance.cgroup)
-        gone = self._trash / f"{instance.folder.name}.{os.getpid()}"
-        with contextlib.suppress(FileNotFoundError):
-            instance.folder.rename(gone)
+        if instance.folder.exists():
+            # Under a name of its own: the same id may be launched and ended again before this is swept.
+            gone = Path(tempfile.mkdtemp(dir=self._trash))
+            instance.folder.rename(gone / instance.folder.name)
             self._sweep(gone)
         self._instances.pop(order.instance_id, None)
 
@@ -410,8 +398,46 @@ class Keeper:
         return await asyncio.get_running_loop().run_in_executor(self._network, work)
 
     def _end_threads(self) -> None:
+        self._nursery.close()
         self._network.shutdown()
         self._sweeper.shutdown()
+
+
+class _Nursery:
+    """The process that instances are forked from. It ends with us."""
+
+    def __init__(self, state: Path) -> None:
+        self._state = state
+        self._start()
+
+    def bear(self) -> socket.socket:
+        """A socket to a new process, which waits to be told what to become."""
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        with theirs:
+            try:
+                socket.send_fds(self._end, [b"."], [theirs.fileno()])
+            except OSError:
+                log.warning("the nursery has ended", status=self._program.poll())
+                self.close()
+                self._start()
+                socket.send_fds(self._end, [b"."], [theirs.fileno()])
+        return ours
+
+    def close(self) -> None:
+        self._end.close()
+        self._program.wait()
+
+    def _start(self) -> None:
+        self._end, theirs = socket.socketpair()
+        with theirs:
+            # The folder is there to be seen: instances keep this command line.
+            self._program = subprocess.Popen(
+                [sys.executable, "-I", "-S", "-c", _BIRTH, _SOURCE, str(theirs.fileno()), str(self._state)],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                env={},
+            )
 
 
 _SOURCE = str(Path(birth.__file__).parents[2])
