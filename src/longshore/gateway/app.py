@@ -1,6 +1,6 @@
 """The way of a request, on one page: route, authenticate, parse, authorize, check, act, serialize.
 
-A bare ASGI callable: AWS's requests are not told apart by path alone, so a web framework would stand in the way.
+Requests come from the door, without a web framework: AWS's are not told apart by path alone.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-_BODY_BYTES_MAX = 16 * 1024 * 1024
+_PAGES = frozenset({"/healthz", "/readyz", "/metrics", "/_longshore/reset"})
 _JSON_STYLE = frozenset({"json", "rest-json"})
 
 log = structlog.get_logger("longshore.gateway")
@@ -65,27 +65,16 @@ class Gateway:
         ]
         self._streams = {stream.path: (room.name, stream) for room in services.values() for stream in room.streams}
 
+    async def answer(self, request: HttpRequest, endpoint: str) -> HttpResponse:
+        """Whatever is asked of this endpoint, a page or an operation. `endpoint` is the URL by which it was reached."""
+        if request.path in _PAGES:
+            return await _page(self._pages, request)
+        return await self.handle(request, endpoint)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        kind = scope["type"]
-        if kind == "websocket":
-            await self._serve_stream(scope, receive, send)
-        elif scope["path"] in ("/healthz", "/readyz", "/metrics", "/_longshore/reset"):
-            await self._pages(scope, receive, send)
-        else:
-            try:
-                request = http_request(scope, await _body(receive))
-                response = await self.handle(request, _endpoint(scope))
-            except _BodyTooLarge:
-                response = HttpResponse(413, [("content-type", "text/plain")], b"request body too large\n")
-            await send(
-                {
-                    "type": "http.response.start",
-                    "status": response.status,
-                    "headers": [(name.encode(), value.encode("latin-1", "replace")) for name, value in response.headers]
-                    + [(b"content-length", str(len(response.body)).encode())],
-                }
-            )
-            await send({"type": "http.response.body", "body": response.body})
+        """As an ASGI application: for the websockets. Requests come by the door."""
+        assert scope["type"] == "websocket", f"`{scope['type']}` by ASGI"
+        await self._serve_stream(scope, receive, send)
 
     async def handle(self, request: HttpRequest, endpoint: str) -> HttpResponse:
         """One request to its answer. Never raises: what breaks is logged and answered as an internal failure."""
@@ -195,7 +184,7 @@ class Gateway:
 
     async def _serve_stream(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()  # websocket.connect
-        request = http_request(scope, b"")
+        request = _handshake(scope)
         endpoint = _endpoint(scope)
         try:
             found = self._streams.get(scope["path"])
@@ -281,10 +270,6 @@ class _WebsocketSession:
             await self._send({"type": "websocket.close", "code": code})
 
 
-class _BodyTooLarge(Exception):
-    pass
-
-
 class _NoTransaction(Transaction):
     """Stands where none has begun yet."""
 
@@ -295,23 +280,40 @@ class _NoTransaction(Transaction):
 _NO_TRANSACTION = _NoTransaction()
 
 
-async def _body(receive: Receive) -> bytes:
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    if not message.get("more_body"):
-        return body
-    parts, size = [body], len(body)
-    while message.get("more_body"):
-        message = await receive()
-        part = message.get("body", b"")
-        size += len(part)
-        if size > _BODY_BYTES_MAX:
-            raise _BodyTooLarge
-        parts.append(part)
-    return b"".join(parts)
+async def _page(pages: Callable[[Scope, Receive, Send], Awaitable[None]], request: HttpRequest) -> HttpResponse:
+    """What an ASGI application of pages answers."""
+    start: MutableMapping[str, Any] = {}
+    body: list[bytes] = []
+
+    async def receive() -> MutableMapping[str, Any]:
+        return {"type": "http.request", "body": request.body}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            start.update(message)
+        else:
+            body.append(message.get("body", b""))
+
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": request.method,
+        "scheme": "http",
+        "path": request.path,
+        "raw_path": request.path.encode("latin-1"),
+        "query_string": request.query_string.encode("latin-1"),
+        "root_path": "",
+        "headers": [(name.encode("latin-1"), value.encode("latin-1")) for name, value in request.headers.items()],
+        "client": (request.source_ip, 0),
+        "server": None,
+    }
+    await pages(scope, receive, send)
+    headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in start["headers"]]
+    return HttpResponse(start["status"], [each for each in headers if each[0] != "content-length"], b"".join(body))
 
 
-def http_request(scope: Scope, body: bytes) -> HttpRequest:
+def _handshake(scope: Scope) -> HttpRequest:
     client = scope.get("client")
     raw_path = scope.get("raw_path") or scope["path"].encode()
     headers: dict[str, str] = {}
@@ -320,11 +322,10 @@ def http_request(scope: Scope, body: bytes) -> HttpRequest:
         text = value.decode("latin-1")
         headers[key] = f"{headers[key]},{text}" if key in headers else text
     return HttpRequest(
-        method=scope.get("method", "GET"),
+        method="GET",
         path=raw_path.decode("latin-1"),
         query_string=scope["query_string"].decode("latin-1"),
         headers=headers,
-        body=body,
         source_ip=client[0] if client else "",
     )
 

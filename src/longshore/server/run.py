@@ -17,6 +17,7 @@ import structlog
 import uvicorn
 
 from longshore.aws.ids import Ids
+from longshore.gateway.door import Door
 from longshore.server import defaults, keys
 from longshore.server.assemble import Assembly
 from longshore.server.whereabouts import write_whereabouts
@@ -100,14 +101,13 @@ def _server(app: Any) -> _Quiet:
         uvicorn.Config(
             app,
             loop="none",
-            http="httptools",
+            http=Door,
             ws="websockets-sansio",
             lifespan="off",
             log_config=None,
             access_log=False,
             server_header=False,
             date_header=False,
-            timeout_keep_alive=75,
             timeout_graceful_shutdown=1,
         )
     )
