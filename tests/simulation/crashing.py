@@ -71,8 +71,12 @@ class CrashingStore(SqliteStore):
             self.die()
         return failure
 
-    def _finish(self, *arguments: Any) -> None:
-        # Nobody hears of the commit at which the server died: no answer, no callback, no event.
+    def _finish(self, loop: Any, answers: Any, transaction: Any, failure: Any) -> None:
         if not self.is_dead:
-            super()._finish(*arguments)
+            super()._finish(loop, answers, transaction, failure)
             self._on_change()
+            return
+        # Nobody hears of the commit at which the server died: no answer, no callback, no event.
+        for future in [answer[0] for answer in answers] + [waiting[1] for waiting in self._waiting]:
+            future.cancel()
+        self._waiting.clear()

@@ -16,7 +16,6 @@ from typing import Any
 import structlog
 from msgspec import Struct
 
-from longshore.aws.errors import AwsError
 from simulation.invariants import Watch, summary
 from simulation.world import POLICY, TRUST, Faults, ServerDown, World
 
@@ -191,9 +190,9 @@ def main() -> int:
         try:
             outcome = run(seed, jobs=given.jobs)
             steps, deaths = steps + outcome.steps, deaths + outcome.deaths
-        except (AssertionError, AwsError) as error:
+        except Exception as error:
             failed += 1
-            print(f"FAILED seed {seed}: {error}", flush=True)
+            print(f"FAILED seed {seed}: {error!r}", flush=True)
     seconds = time.monotonic() - began
     print(f"{given.count} seeds, {steps} steps, {deaths} deaths of the server, {failed} failed, {seconds:.0f} s")
     return 1 if failed else 0

@@ -172,7 +172,9 @@ class World:
         self._background.append(self.loop.create_task(self._revive()))
 
     async def _revive(self) -> None:
-        await asyncio.gather(*self.assembly._tasks, return_exceptions=True)
+        _, lingering = await asyncio.wait(self.assembly._tasks, timeout=60.0)
+        if lingering:
+            self.trouble = AssertionError(f"work of a dead server goes on: {lingering}")
         await asyncio.sleep(self.random.uniform(0.05, 5.0))
         self.assembly = self._build()
         await self._start()
