@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import random
 from collections.abc import Callable
 from datetime import datetime
@@ -57,6 +58,12 @@ class _Raw:
         return body
 
 
+@functools.cache
+def _session() -> Any:
+    """One for all clients: it keeps the models that it has read, which takes longer than most tests."""
+    return botocore.session.get_session()
+
+
 class InProcessHouse:
     """One house and its loop."""
 
@@ -91,8 +98,7 @@ class InProcessHouse:
         region: str = REGION,
     ) -> Any:
         """An unmodified botocore client; its requests are signed, at the house's own time."""
-        session = botocore.session.get_session()
-        client = session.create_client(
+        client = _session().create_client(
             service,
             region_name=region,
             endpoint_url=ENDPOINT,
