@@ -272,6 +272,11 @@ class Init:
 
     def _tell(self) -> None:
         state = self._agent_state()
+        # Inside first, so that nobody outside knows more than those within.
+        with contextlib.suppress(OSError):
+            with open(f"{STATE}.draft", "w") as file:
+                file.write(f"{state}\n")
+            os.rename(f"{STATE}.draft", STATE)
         said = {
             "is_booted": self._is_booted,
             "agent": state,
@@ -284,8 +289,6 @@ class Init:
                 guest.send(line)
             except OSError:
                 self._part(descriptor)
-        with contextlib.suppress(OSError), open(STATE, "w") as file:
-            file.write(state + "\n")
 
 
 def adjust_oom(value: str) -> None:
