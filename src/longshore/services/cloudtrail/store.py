@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sqlalchemy import Column, Index, Integer, LargeBinary, String, Table, bindparam, delete, func, insert, select
@@ -68,8 +69,8 @@ _PAGES: dict[str | None, Statement] = {
 }
 
 
-def add(transaction: Transaction, **values: Any) -> None:
-    transaction.run(_INSERT, **values)
+def add(transaction: Transaction, rows: Iterable[Mapping[str, Any]]) -> None:
+    transaction.many(_INSERT, rows)
 
 
 def trim(transaction: Transaction, kept: int) -> None:

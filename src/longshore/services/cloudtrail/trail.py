@@ -13,6 +13,7 @@ import structlog
 
 from longshore.aws.clock import milliseconds
 from longshore.aws.principal import Principal
+from longshore.aws.wire.scalars import iso_seconds
 from longshore.kit.event import Event
 from longshore.kit.house import House
 from longshore.services.cloudtrail import store
@@ -24,7 +25,7 @@ FLUSH_SECONDS = 0.5  # A call is to be durable within a second of its answer.
 KEPT = 200_000  # entries; CloudTrail keeps 90 days, a house on one disk keeps a number.
 REFUSED = "AWS API Call via CloudTrail"  # the detail type of the event; see the room's door plate
 REFUSALS = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"})
-_PORTION = 200
+_PORTION = 50
 _WAITING_MAX = 100_000
 _ENCODER = msgspec.json.Encoder()
 _TYPES = {"root": "Root", "user": "IAMUser", "assumed-role": "AssumedRole", "federated-user": "FederatedUser"}
@@ -87,21 +88,23 @@ class Trail:
             del self._waiting[: len(portion)]
 
     def _write(self, transaction: Transaction, entries: list[Any]) -> None:
+        rows: list[dict[str, Any]] = []
         for entry in entries:
             event = _event(entry, self._house.ids.uuid())
-            store.add(
-                transaction,
-                account=entry.principal.account,
-                region=entry.region,
-                at=milliseconds(entry.time),
-                name=entry.operation,
-                source=event["eventSource"],
-                user=_user_name(entry.principal),
-                access_key_id=entry.principal.access_key_id or "",
-                resource=entry.resource or "",
-                event_id=event["eventID"],
-                read_only="true" if entry.read_only else "false",
-                body=_ENCODER.encode(event),
+            rows.append(
+                {
+                    "account": entry.principal.account,
+                    "region": entry.region,
+                    "at": milliseconds(entry.time),
+                    "name": entry.operation,
+                    "source": event["eventSource"],
+                    "user": _user_name(entry.principal),
+                    "access_key_id": entry.principal.access_key_id or "",
+                    "resource": entry.resource or "",
+                    "event_id": event["eventID"],
+                    "read_only": "true" if entry.read_only else "false",
+                    "body": _ENCODER.encode(event),
+                }
             )
             if entry.error_code in REFUSALS:
                 self._house.outbox.append(
@@ -116,6 +119,7 @@ class Trail:
                         detail=event,
                     ),
                 )
+        store.add(transaction, rows)
         self._since_trim += len(entries)
         if self._since_trim > KEPT // 100:
             self._since_trim = 0
@@ -136,7 +140,7 @@ def _event(entry: Any, event_id: str) -> dict[str, Any]:
     event: dict[str, Any] = {
         "eventVersion": "1.11",
         "userIdentity": _identity(entry.principal, entry.invoked_by),
-        "eventTime": entry.time.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "eventTime": iso_seconds(entry.time),
         "eventSource": f"{entry.service}.amazonaws.com",
         "eventName": entry.operation,
         "awsRegion": entry.region,
