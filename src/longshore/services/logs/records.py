@@ -11,6 +11,9 @@ class LogGroup(Struct, frozen=True, kw_only=True):
     created_at_ms: int
     retention_days: int | None = None  # None: kept for ever
     tags: dict[str, str] = {}
+    log_group_class: str = "STANDARD"
+    is_protected: bool = False  # deletionProtectionEnabled
+    kms_key_id: str | None = None  # as it was named; what is kept is not sealed with it
 
 
 class LogStream(Struct, frozen=True, kw_only=True):

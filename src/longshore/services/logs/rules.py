@@ -19,6 +19,21 @@ RETENTIONS_DAYS = frozenset(
 )  # fmt: skip
 
 
+TAGS_MAX = 50
+DAY_MS = 24 * 3600 * 1000
+
+
+def check_group_name(name: str) -> None:
+    """API reference, CreateLogGroup: names that begin with `aws/` are AWS's own."""
+    if name.lower().startswith("aws/"):
+        raise AwsError("InvalidParameterException", "Log groups starting with AWS/ are reserved for AWS.")
+
+
+def oldest_kept_ms(now_ms: int, retention_days: int | None) -> int:
+    """Events from before are gone, by the group's retention. 0: none are."""
+    return now_ms - retention_days * DAY_MS if retention_days is not None else 0
+
+
 def check_batch(events: Sequence[Any]) -> None:
     """InvalidParameterException: the events are out of order, span more than a day, or are too large together."""
     times = [event["timestamp"] for event in events]

@@ -104,11 +104,50 @@ _STREAM = Statement(
         streams.c.group_key == bindparam("group_key"), streams.c.name == bindparam("name")
     )
 )
-_STREAMS_BY_NAME = Statement(
-    select(streams.c.key, streams.c.document)
-    .where(streams.c.group_key == bindparam("group_key"), streams.c.name >= bindparam("prefix"))
-    .order_by(streams.c.name)
+_NAMED_SO = (
+    streams.c.group_key == bindparam("group_key"),
+    streams.c.name >= bindparam("prefix"),
+    streams.c.name < bindparam("beyond"),
 )
+_STREAM_PAGES = {
+    # (by the time of the last event, descending) -> a page from behind a place
+    (False, False): Statement(
+        select(streams.c.key, streams.c.document)
+        .where(*_NAMED_SO, streams.c.name > bindparam("name"), streams.c.last_event >= bindparam("at"))
+        .order_by(streams.c.name)
+        .limit(bindparam("limit"))
+    ),
+    (False, True): Statement(
+        select(streams.c.key, streams.c.document)
+        .where(*_NAMED_SO, streams.c.name < bindparam("name"), streams.c.last_event <= bindparam("at"))
+        .order_by(streams.c.name.desc())
+        .limit(bindparam("limit"))
+    ),
+    (True, False): Statement(
+        select(streams.c.key, streams.c.document)
+        .where(
+            *_NAMED_SO,
+            or_(
+                streams.c.last_event > bindparam("at"),
+                sql_and(streams.c.last_event == bindparam("at"), streams.c.name > bindparam("name")),
+            ),
+        )
+        .order_by(streams.c.last_event, streams.c.name)
+        .limit(bindparam("limit"))
+    ),
+    (True, True): Statement(
+        select(streams.c.key, streams.c.document)
+        .where(
+            *_NAMED_SO,
+            or_(
+                streams.c.last_event < bindparam("at"),
+                sql_and(streams.c.last_event == bindparam("at"), streams.c.name < bindparam("name")),
+            ),
+        )
+        .order_by(streams.c.last_event.desc(), streams.c.name.desc())
+        .limit(bindparam("limit"))
+    ),
+}
 _ADD_STREAM = Statement(
     insert(streams).values(
         group_key=bindparam("group_key"),
@@ -171,6 +210,30 @@ _BACKWARD = Statement(
     .limit(bindparam("limit"))
 )
 
+# Of many streams together: an event's place is (its time, its stream's key, its number).
+_ACROSS = Statement(
+    select(streams.c.name, events.c.stream_key, *_COLUMNS)
+    .join_from(streams, events, events.c.stream_key == streams.c.key)
+    .where(
+        *_NAMED_SO,
+        events.c.at >= bindparam("start"),
+        events.c.at <= bindparam("end"),
+        or_(
+            events.c.at > bindparam("at"),
+            sql_and(events.c.at == bindparam("at"), events.c.stream_key > bindparam("key")),
+            sql_and(
+                events.c.at == bindparam("at"),
+                events.c.stream_key == bindparam("key"),
+                events.c.number > bindparam("number"),
+            ),
+        ),
+    )
+    .order_by(events.c.at, events.c.stream_key, events.c.number)
+    .limit(bindparam("limit"))
+)
+
+_BEYOND = "\U0010ffff"  # behind every name
+_ENDLESS = 1 << 62
 _GROUP_DECODER = msgspec.json.Decoder(LogGroup)
 _STREAM_DECODER = msgspec.json.Decoder(LogStream)
 
@@ -215,9 +278,30 @@ def find_stream(transaction: Transaction, group: LogGroup, name: str) -> LogStre
     return _stream(row) if row else None
 
 
-def streams_by_name(transaction: Transaction, group: LogGroup, prefix: str) -> list[LogStream]:
-    rows = transaction.all(_STREAMS_BY_NAME, group_key=group.key, prefix=prefix)
-    return [stream for stream in map(_stream, rows) if stream.name.startswith(prefix)]
+def page_of_streams(
+    transaction: Transaction,
+    group: LogGroup,
+    *,
+    prefix: str = "",
+    by_time: bool = False,
+    descending: bool = False,
+    after: tuple[int, str] | None,
+    limit: int,
+) -> list[LogStream]:
+    """Streams behind the place `after`, (time of the last event, name); None: from the beginning."""
+    at, name = after or ((_ENDLESS, _BEYOND) if descending else (-1, ""))
+    if not by_time:
+        at = _ENDLESS if descending else -1
+    rows = transaction.all(
+        _STREAM_PAGES[by_time, descending],
+        group_key=group.key,
+        prefix=prefix,
+        beyond=prefix + _BEYOND,
+        at=at,
+        name=name,
+        limit=limit,
+    )
+    return [_stream(row) for row in rows]
 
 
 def add_stream(transaction: Transaction, group: LogGroup, stream: LogStream) -> None:
@@ -268,3 +352,32 @@ def events_before(
     """Rows (at, number, ingested, message) before the place, oldest first."""
     rows = transaction.all(_BACKWARD, stream_key=stream.key, at=at, number=number, start=start, end=end, limit=limit)
     return rows[::-1]
+
+
+def events_across(
+    transaction: Transaction,
+    group: LogGroup,
+    after: tuple[int, int, int],
+    *,
+    prefix: str,
+    start: int,
+    end: int,
+    limit: int,
+) -> list[Any]:
+    """Rows (stream's name, stream's key, at, number, ingested, message) behind the place `after`, oldest first.
+
+    `end` is included here.
+    """
+    at, key, number = after
+    return transaction.all(
+        _ACROSS,
+        group_key=group.key,
+        prefix=prefix,
+        beyond=prefix + _BEYOND,
+        start=start,
+        end=end,
+        at=at,
+        key=key,
+        number=number,
+        limit=limit,
+    )

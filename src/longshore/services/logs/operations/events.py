@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from msgspec.structs import replace
@@ -10,9 +11,10 @@ from longshore.aws.clock import milliseconds
 from longshore.aws.errors import AwsError
 from longshore.kit.call import Call
 from longshore.kit.operation import Request, Response, operation
-from longshore.services.logs import rules, store
+from longshore.services.logs import patterns, rules, store
 from longshore.services.logs.operations.groups import existing, named
 from longshore.services.logs.operations.streams import existing_stream
+from longshore.services.logs.records import LogGroup
 
 _EVENTS_MAX = 10_000
 _ANSWER_BYTES_MAX = 1_048_576  # API reference, GetLogEvents: as many events as fit in 1 MB, up to 10,000.
@@ -28,9 +30,11 @@ def put_log_events(call: Call, request: Request) -> Response:
     stream = existing_stream(call, group, request["logStreamName"])
     now = milliseconds(call.now)
     oldest, newest = now - rules.TOO_OLD_MS, now + rules.TOO_NEW_MS
+    kept_from = max(oldest, rules.oldest_kept_ms(now, group.retention_days))
     too_old = sum(event["timestamp"] < oldest for event in events)
+    expired = sum(event["timestamp"] < kept_from for event in events)  # those too old among them
     too_new = sum(event["timestamp"] > newest for event in events)
-    kept = [(e["timestamp"], e["message"]) for e in events if oldest <= e["timestamp"] <= newest]
+    kept = [(e["timestamp"], e["message"]) for e in events if kept_from <= e["timestamp"] <= newest]
     if kept:
         store.add_events(call.transaction, stream, kept, now)
         stream = replace(
@@ -43,10 +47,12 @@ def put_log_events(call: Call, request: Request) -> Response:
         )
         store.save_stream(call.transaction, stream)
     response: Response = {"nextSequenceToken": f"{stream.next_sequence:056d}"}
-    if too_old or too_new:
+    if expired or too_new:
         rejected: dict[str, int] = {}
         if too_old:
             rejected["tooOldLogEventEndIndex"] = too_old
+        if expired > too_old:
+            rejected["expiredLogEventEndIndex"] = expired
         if too_new:
             rejected["tooNewLogEventStartIndex"] = len(events) - too_new
         response["rejectedLogEventsInfo"] = rejected
@@ -62,8 +68,11 @@ def get_log_events(call: Call, request: Request) -> Response:
     """
     group = named(call, request)
     stream = existing_stream(call, group, request["logStreamName"])
-    limit = request.get("limit") or _EVENTS_MAX
-    bounds = {"start": request.get("startTime") or 0, "end": request.get("endTime") or _ALWAYS, "limit": limit}
+    bounds = {
+        "start": max(request.get("startTime") or 0, rules.oldest_kept_ms(milliseconds(call.now), group.retention_days)),
+        "end": _ALWAYS if request.get("endTime") is None else request["endTime"],
+        "limit": request.get("limit") or _EVENTS_MAX,
+    }
     token = request.get("nextToken")
     if token is not None:
         direction, at, number = _place(token)
@@ -75,7 +84,13 @@ def get_log_events(call: Call, request: Request) -> Response:
         rows = _fitting(store.events_after(call.transaction, stream, at, number, **bounds))
     else:
         rows = _fitting(store.events_before(call.transaction, stream, at, number, **bounds)[::-1])[::-1]
-    first, last = ((rows[0][0], rows[0][1]), (rows[-1][0], rows[-1][1])) if rows else _edges(direction, at, number)
+    if rows:
+        first, last = (rows[0][0], rows[0][1]), (rows[-1][0], rows[-1][1])
+    elif token is None:
+        # Nothing yet: what is written from now on lies behind the forward token, whatever its time.
+        first = last = (-1, -1)
+    else:
+        first, last = _edges(direction, at, number)
     return {
         "events": [
             {"timestamp": at, "message": message, "ingestionTime": ingested} for at, _, ingested, message in rows
@@ -87,40 +102,92 @@ def get_log_events(call: Call, request: Request) -> Response:
 
 @operation
 def filter_log_events(call: Call, request: Request) -> Response:
-    """All streams of a group in order of time. Filter patterns are not offered: without one all events match."""
-    if request.get("filterPattern"):
-        raise AwsError("InvalidParameterException", "Filter patterns are not offered by this endpoint.")
+    """Events of all streams of a group, or of those named, in the order of time; what a pattern passes.
+
+    A page may be empty and yet have a token: it looks at no more than so many events.
+    """
+    names, prefix = request.get("logStreamNames"), request.get("logStreamNamePrefix")
+    if names and prefix:
+        raise AwsError(
+            "InvalidParameterException",
+            "logStreamNames and logStreamNamePrefix are mutually exclusive parameters.",
+        )
+    if request.get("startFromHead") is False:
+        raise AwsError("InvalidParameterException", "The newest events first are not offered by this endpoint.")
+    try:
+        test = patterns.compiled(request.get("filterPattern") or "")
+    except patterns.NotOffered:
+        raise AwsError("InvalidParameterException", "Invalid filter pattern") from None
     group = named(call, request)
-    names = request.get("logStreamNames")
-    prefix = request.get("logStreamNamePrefix") or ""
-    start, end = request.get("startTime") or 0, request.get("endTime") or _ALWAYS
-    limit = request.get("limit") or _EVENTS_MAX
-    found: list[tuple[int, str, int, int, str]] = []
-    for stream in store.streams_by_name(call.transaction, group, prefix):
-        if names is None or stream.name in names:
-            rows = store.events_after(call.transaction, stream, -1, -1, start=start, end=end + 1, limit=limit)
-            found += [(at, stream.name, number, ingested, message) for at, number, ingested, message in rows]
-    found.sort()
+    now = milliseconds(call.now)
+    start = max(request.get("startTime") or 0, rules.oldest_kept_ms(now, group.retention_days))
+    end = _ALWAYS if request.get("endTime") is None else request["endTime"]
+    after = _filter_place(request.get("nextToken"))
+    if names:
+        rows = _of_named(call, group, names, after, start=start, end=end)
+    else:
+        rows = store.events_across(
+            call.transaction, group, after, prefix=prefix or "", start=start, end=end, limit=_EVENTS_MAX + 1
+        )
+    shown: list[Response] = []
+    limit, size, last = request.get("limit") or _EVENTS_MAX, 0, None
+    for looked_at, row in enumerate(rows):
+        size += len(row[5].encode()) + rules.EVENT_OVERHEAD_BYTES
+        if len(shown) == limit or looked_at == _EVENTS_MAX or (size > _ANSWER_BYTES_MAX and looked_at):
+            break
+        last = row
+        if test(row[5]):
+            shown.append(_filtered(row))
+    else:
+        last = None  # All have been looked at: there is no more.
+    response: Response = {"events": shown, "searchedLogStreams": []}
+    if last is not None:
+        response["nextToken"] = f"{last[2]:020d}{last[1]:018d}{last[3]:018d}"
+    return response
+
+
+def _of_named(
+    call: Call, group: LogGroup, names: Sequence[str], after: tuple[int, int, int], *, start: int, end: int
+) -> list[Any]:
+    """As `store.events_across`, of the streams of these names. ResourceNotFoundException: one is not there."""
+    at, key, number = after
+    found: list[Any] = []
+    for name in dict.fromkeys(names):
+        stream = existing_stream(call, group, name)
+        # At the very time of the place, streams of lower keys have been shown, those of higher ones not yet.
+        behind = number if stream.key == key else _ALWAYS if stream.key < key else -1
+        rows = store.events_after(
+            call.transaction, stream, at, behind, start=start, end=min(end + 1, _ALWAYS), limit=_EVENTS_MAX + 1
+        )
+        found += [(name, stream.key, *row) for row in rows]
+    found.sort(key=lambda row: (row[2], row[1], row[3]))
+    return found[: _EVENTS_MAX + 1]
+
+
+def _filtered(row: Any) -> Response:
+    name, key, at, number, ingested, message = row
     return {
-        "events": [
-            {
-                "logStreamName": name,
-                "timestamp": at,
-                "message": message,
-                "ingestionTime": ingested,
-                "eventId": f"{at:020d}{number:036d}",
-            }
-            for at, name, number, ingested, message in found[:limit]
-        ],
-        "searchedLogStreams": [],
+        "logStreamName": name,
+        "timestamp": at,
+        "message": message,
+        "ingestionTime": ingested,
+        "eventId": f"{at:020d}{key:018d}{number:018d}",
     }
+
+
+def _filter_place(token: str | None) -> tuple[int, int, int]:
+    if token is None:
+        return -1, -1, -1
+    if len(token) != 56 or not (token.isascii() and token.isdigit()):
+        raise AwsError("InvalidParameterException", "The specified nextToken is invalid.")
+    return int(token[:20]), int(token[20:38]), int(token[38:])
 
 
 def _fitting(rows: list[Any]) -> list[Any]:
     """As many as an answer may hold, from the beginning; at least one."""
     size = 0
     for count, row in enumerate(rows):
-        size += len(row[3]) + rules.EVENT_OVERHEAD_BYTES
+        size += len(row[3].encode()) + rules.EVENT_OVERHEAD_BYTES
         if size > _ANSWER_BYTES_MAX and count:
             return rows[:count]
     return rows
@@ -139,6 +206,6 @@ def _token(direction: str, at: int, number: int) -> str:
 
 def _place(token: str) -> tuple[str, int, int]:
     digits = token[2:]
-    if token[:2] not in ("f/", "b/") or len(digits) != 56 or not digits.isdigit():
+    if token[:2] not in ("f/", "b/") or len(digits) != 56 or not (digits.isascii() and digits.isdigit()):
         raise AwsError("InvalidParameterException", "The specified nextToken is invalid.")
     return token[0], int(digits[:20]) - 1, int(digits[20:]) - 2

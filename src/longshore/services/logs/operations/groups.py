@@ -42,16 +42,27 @@ def group_name(identifier: str) -> str:
 @operation
 def create_log_group(call: Call, request: Request) -> Response:
     name = request["logGroupName"]
+    rules.check_group_name(name)
     if store.find_group(call.transaction, call.account, call.region, name) is not None:
         raise AwsError("ResourceAlreadyExistsException", "The specified log group already exists")
-    group = LogGroup(name=name, created_at_ms=milliseconds(call.now), tags=dict(request.get("tags") or {}))
+    group = LogGroup(
+        name=name,
+        created_at_ms=milliseconds(call.now),
+        tags=dict(request.get("tags") or {}),
+        log_group_class=request.get("logGroupClass") or "STANDARD",
+        is_protected=bool(request.get("deletionProtectionEnabled")),
+        kms_key_id=request.get("kmsKeyId"),
+    )
     store.add_group(call.transaction, call.account, call.region, group)
     return {}
 
 
 @operation
 def delete_log_group(call: Call, request: Request) -> Response:
-    store.drop_group(call.transaction, existing(call, request["logGroupName"]))
+    group = existing(call, request["logGroupName"])
+    if group.is_protected:
+        raise AwsError("ValidationException", "Deletion protection is enabled for this log group.")
+    store.drop_group(call.transaction, group)
     return {}
 
 
@@ -64,14 +75,22 @@ def describe_log_groups(call: Call, request: Request) -> Response:
         )
     prefix = request.get("logGroupNamePrefix") or ""
     limit = request.get("limit") or _PAGE
-    pattern = (request.get("logGroupNamePattern") or "").lower()
+    pattern = request.get("logGroupNamePattern") or ""
+    wanted = {group_name(each) for each in request.get("logGroupIdentifiers") or ()}
+    kind = request.get("logGroupClass")
     found: list[LogGroup] = []
     after = request.get("nextToken") or ""
     while len(found) <= limit:
         page = store.list_groups(
             call.transaction, call.account, call.region, prefix=prefix, after=after, limit=limit + 1
         )
-        found += [group for group in page if pattern in group.name.lower()]
+        found += [
+            group
+            for group in page
+            if pattern in group.name
+            and (not wanted or group.name in wanted)
+            and (kind is None or group.log_group_class == kind)
+        ]
         if len(page) <= limit:
             break
         after = page[-1].name
@@ -98,7 +117,10 @@ def delete_retention_policy(call: Call, request: Request) -> Response:
 @operation
 def tag_resource(call: Call, request: Request) -> Response:
     group = existing(call, group_name(request["resourceArn"]))
-    store.save_group(call.transaction, replace(group, tags={**group.tags, **request["tags"]}))
+    tags = {**group.tags, **request["tags"]}
+    if len(tags) > rules.TAGS_MAX:
+        raise AwsError("TooManyTagsException", f"A resource has {rules.TAGS_MAX} tags at most.")
+    store.save_group(call.transaction, replace(group, tags=tags))
     return {}
 
 
@@ -124,7 +146,8 @@ def _shown(call: Call, group: LogGroup) -> Response:
         "metricFilterCount": 0,
         "arn": f"{arn}:*",
         "storedBytes": 0,
-        "logGroupClass": "STANDARD",
+        "logGroupClass": group.log_group_class,
         "logGroupArn": arn,
-        "deletionProtectionEnabled": False,
+        "deletionProtectionEnabled": group.is_protected,
+        "kmsKeyId": group.kms_key_id,
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+
 from longshore.aws.clock import milliseconds
 from longshore.aws.errors import AwsError
 from longshore.kit.call import Call
@@ -44,26 +46,34 @@ def describe_log_streams(call: Call, request: Request) -> Response:
     if by_time and request.get("logStreamNamePrefix"):
         raise AwsError("InvalidParameterException", "Cannot order by LastEventTime with a logStreamNamePrefix.")
     group = named(call, request)
-    found = store.streams_by_name(call.transaction, group, request.get("logStreamNamePrefix") or "")
-    if by_time:
-        found.sort(key=lambda stream: (stream.last_event_ms or 0, stream.name))
-    if request.get("descending"):
-        found.reverse()
-    start = _start(request.get("nextToken"), found)
     limit = request.get("limit") or _PAGE
-    page = found[start : start + limit]
-    response: Response = {"logStreams": [_shown(call, group, stream) for stream in page]}
-    if start + limit < len(found):
-        response["nextToken"] = page[-1].name
+    found = store.page_of_streams(
+        call.transaction,
+        group,
+        prefix=request.get("logStreamNamePrefix") or "",
+        by_time=by_time,
+        descending=bool(request.get("descending")),
+        after=_place(request.get("nextToken")),
+        limit=limit + 1,
+    )
+    response: Response = {"logStreams": [_shown(call, group, stream) for stream in found[:limit]]}
+    if len(found) > limit:
+        last = found[limit - 1]
+        place = f"{last.last_event_ms or 0}/{last.name}"
+        response["nextToken"] = base64.urlsafe_b64encode(place.encode()).decode()
     return response
 
 
-def _start(token: str | None, streams: list[LogStream]) -> int:
+def _place(token: str | None) -> tuple[int, str] | None:
+    """InvalidParameterException: the token is none of ours."""
     if token is None:
-        return 0
-    for index, stream in enumerate(streams):
-        if stream.name == token:
-            return index + 1
+        return None
+    try:
+        at, slash, name = base64.urlsafe_b64decode(token.encode()).decode().partition("/")
+        if slash and name:
+            return int(at), name
+    except ValueError:
+        pass
     raise AwsError("InvalidParameterException", "The specified nextToken is invalid.")
 
 
