@@ -17,6 +17,7 @@ from longshore.aws.wire.scalars import TEXT_READERS, Read, UnknownMember, Unread
 from longshore.aws.wire.xml import Writers, escape
 
 _CONTENT_TYPE = "text/xml;charset=UTF-8"
+_DEPTH_MAX = 64  # points in a name; no shape goes half as deep
 
 
 # -- reading
@@ -52,6 +53,8 @@ def tree(flat: dict[str, str]) -> dict[str, Any]:
                 raise Unreadable(f"Parameter {name[:64]} has a value and members at once")
             continue
         *branches, leaf = name.split(".")
+        if len(branches) > _DEPTH_MAX:
+            raise UnreadableForm("The parameters are nested too deeply")
         node = root
         for branch in branches:
             below = node.setdefault(branch, {})

@@ -120,7 +120,7 @@ def _on_instances(operation: str) -> Access:
 
 def _change_tags(operation: str) -> Access:
     def ask(call: Call, request: Request) -> Iterable[Question]:
-        given = tag_context({tag["Key"]: tag.get("Value") or "" for tag in request.get("Tags") or ()})
+        given = tag_context({tag.get("Key") or "": tag.get("Value") or "" for tag in request.get("Tags") or ()})
         for resource_id in request["Resources"]:
             context = {"ec2:Region": call.region, **given, **resource_tags(call, resource_id)}
             yield Question(f"ec2:{operation}", call.arn(f"{kind(resource_id)}/{resource_id}"), context)

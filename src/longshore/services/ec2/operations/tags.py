@@ -46,12 +46,15 @@ def delete_tags(call: Call, request: Request) -> Response:
     """Without tags: all of a resource's. A tag with a value goes only if it has that value."""
     rules.check_dry_run(request)
     given = request.get("Tags")
+    rules.check_tags({tag.get("Key") or "": "" for tag in given or ()})
     for resource_id in request["Resources"]:
         _check_exists(call, resource_id)
         have = store.tags_of(call.transaction, call.account, call.region, resource_id)
         keys = None
         if given:
-            keys = [tag["Key"] for tag in given if tag.get("Value") in (None, have.get(tag["Key"]))]
+            keys = [
+                tag.get("Key") or "" for tag in given if tag.get("Value") in (None, have.get(tag.get("Key") or ""))
+            ]
         store.drop_tags(call.transaction, call.account, call.region, resource_id, keys)
     return {}
 
