@@ -116,7 +116,7 @@ class Machine:
         """An agent's; a second one is what comes after the death of the first."""
         from longshore.agent.runtimes.crun import CrunRuntime
 
-        made = CrunRuntime(self.root, **{"images": self.store, "cgroup": self.group, **more})
+        made = CrunRuntime(self.root, **{"run": self.root / "run", "images": self.store, "cgroup": self.group, **more})
         self.runtimes.append(made)
         return made
 

@@ -151,7 +151,7 @@ async def test_a_container_outlives_its_agent_and_no_byte_is_lost_or_doubled(mac
     early = await anext(logs)
     first.close()
     (machine.folder / "gate").open("w").close()  # It ends while there is no agent.
-    while (machine.root / "pids" / spec.container_id).exists() and not _exit_file(machine, spec).exists():
+    while (machine.root / "run" / "pids" / spec.container_id).exists() and not _exit_file(machine, spec).exists():
         await asyncio.sleep(0.01)
     second = machine.runtime()
     assert await second.inspect() == [spec.container_id]
@@ -162,7 +162,7 @@ async def test_a_container_outlives_its_agent_and_no_byte_is_lost_or_doubled(mac
 
 
 def _exit_file(machine: Machine, spec: object) -> Path:
-    return machine.root / "containers" / spec.container_id / "exit"  # type: ignore[attr-defined]
+    return machine.root / "run" / "containers" / spec.container_id / "exit"  # type: ignore[attr-defined]
 
 
 @inside_a_namespace
@@ -218,7 +218,7 @@ async def test_an_end_that_nobody_saw_is_an_end_without_a_code(machine: Machine)
     spec = machine.spec("sleep", "100")
     await runtime.create(spec)
     await runtime.start(spec.container_id)
-    folder = machine.root / "containers" / spec.container_id
+    folder = machine.root / "run" / "containers" / spec.container_id
     os.kill(int((folder / "claim").read_text()), signal.SIGKILL)
     await runtime.stop(spec.container_id, 0)
     assert await runtime.wait(spec.container_id) == Exit(exit_code=None)
@@ -230,7 +230,7 @@ async def test_a_half_made_container_is_swept_away_and_can_be_made_again(machine
     spec = machine.shell("echo whole")
     await first.create(spec)
     first.close()
-    (machine.root / "containers" / spec.container_id / "config.json").unlink()
+    (machine.root / "run" / "containers" / spec.container_id / "config.json").unlink()
     second = machine.runtime()
     assert await second.inspect() == []
     assert (await machine.run(second, spec))[1] == "whole\n"
@@ -331,8 +331,8 @@ async def test_a_flood_waits_until_it_is_read_and_takes_little_disk(machine: Mac
     spec = machine.shell("dd if=/dev/zero bs=1M count=100 2>/dev/null; echo end")
     await runtime.create(spec)
     await runtime.start(spec.container_id)
-    spool = machine.root / "containers" / spec.container_id / "output"
-    while spool.stat().st_size < 8 << 20:
+    spool = machine.root / "layers" / spec.container_id / "output"
+    while not spool.exists() or spool.stat().st_size < 8 << 20:
         await asyncio.sleep(0.01)
     await asyncio.sleep(0.2)
     assert spool.stat().st_size <= 10 << 20  # It stands still.
@@ -510,7 +510,8 @@ async def test_what_can_not_be_given_is_refused_before_anything_is_made(machine:
         with pytest.raises(ContainerError, match=r"^CannotCreateContainerError: Error response from daemon: ") as error:
             await runtime.create(machine.spec("true", **{"command": ("true",), **more}))
         assert words in str(error.value)
-    assert list((machine.root / "containers").iterdir()) == []
+    assert list((machine.root / "run" / "containers").iterdir()) == []
+    assert list((machine.root / "layers").iterdir()) == []
 
 
 @inside_a_namespace

@@ -196,6 +196,7 @@ class ImageStore:
         _run(["umoci", "raw", "unpack", *_rootless(), "--image", f"{layout}:{_TAG}", str(rootfs)], "can't be unpacked")
         if rootfs.stat().st_mode & 0o005 != 0o005:
             rootfs.chmod(0o755)  # An archive without an entry for its root says nothing of its mode.
+        _make_places(rootfs)
         (fresh / "image.json").write_bytes(msgspec.json.encode(_described(layout, digest, rootfs)))
         held = os.open(fresh / "lock", os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
         fcntl.flock(held, fcntl.LOCK_SH)
@@ -468,6 +469,18 @@ def _text_inside(root: Path, path: str) -> str:
         return ""
     with found.open("rb") as file:
         return file.read(_TEXT_MAX).decode(errors="replace")
+
+
+def _make_places(root: Path) -> None:
+    """Where every container gets something mounted, as in the layer that Docker puts on each image: made once and not by
+    each container anew."""
+    for name in ("dev", "etc", "proc", "sys"):
+        if not os.path.lexists(root / name):
+            (root / name).mkdir(mode=0o755)
+    for name in ("hostname", "hosts", "resolv.conf"):
+        place = root / "etc" / name
+        if (root / "etc").is_dir() and not (root / "etc").is_symlink() and not os.path.lexists(place):
+            place.touch(mode=0o644)
 
 
 def _size(root: Path) -> int:

@@ -34,16 +34,15 @@ class Record(Struct, frozen=True, kw_only=True):
     cgroup: str
     stop_signal: str = "SIGTERM"
     is_logged: bool = True
-    has_overlay: bool = True
 
 
 class Container:
-    def __init__(self, folder: Path, record: Record, hierarchy: Hierarchy, pid_file: Path) -> None:
+    def __init__(self, folder: Path, record: Record, hierarchy: Hierarchy, *, output: Path, pid_file: Path) -> None:
         self.folder = folder
         self.record = record
         self.lock = asyncio.Lock()  # one verb that changes it at a time
         self.image: int | None = None  # the open file that holds the image, until a holder has it
-        self.spool = Spool(folder / "log", folder / "output")
+        self.spool = Spool(folder / "log", output)
         self.news = asyncio.Event()  # its pid has appeared, or it has ended: it runs, is about to, or never will
         self.ended = asyncio.Event()
         self.is_seen_running = False

@@ -1,9 +1,16 @@
 """Containers by crun, without an engine: an overlay over the unpacked image, a control group, and a holder (`holder.py`).
 
-    containers/<id>/    one container; `config.json`, written last, says that it was created
+In one folder, on disk:
+
+    layers/<id>/        what a container writes: its layer over the image, its own /etc/hosts and the like, its output
     volumes/<task>/     fresh directories that a task's containers share
     images/             what was pulled here; imported images come from a folder that the instance shares with others
-    pids/  crun/  trash/
+    trash/
+
+In another, best in memory, since a disk on which a database commits makes whoever creates files there wait:
+
+    containers/<id>/    pipes, claim, exit ...; `config.json`, written last, says that the container was created
+    pids/  crun/
 
 A container's start is at most once by its holder's claim, whatever happens to the agent. Everything else may be done again.
 """
@@ -54,23 +61,26 @@ class CrunRuntime:
         self,
         root: Path,
         *,
+        run: Path | None = None,
         images: Path | None = None,
         cgroup: str = "",
         is_privileged_allowed: bool = False,
         pids_max: int = _PIDS_MAX,
         starts_max: int | None = None,
     ) -> None:
-        """`root`: of this agent alone, on a file system that can be an overlay's upper layer. `images`: imported ones, read
+        """`root`: of this agent alone, on a file system that can be an overlay's upper layer. `run`: of this agent alone too,
+        for as long as containers live; None: in /run where that is in memory, else in `root`. `images`: imported ones, read
         only. `cgroup`: under which containers get groups of their own; on v2 it must have no processes itself.
         `starts_max`: how many are on their way at once; None: two a core.
         """
-        self._root = root
-        self._containers = root / "containers"
+        run = run or _default_run(root)
+        self._containers = run / "containers"
+        self._pids = run / "pids"
+        self._state = run / "crun"
+        self._layers = root / "layers"
         self._volumes = root / "volumes"
-        self._pids = root / "pids"
-        self._state = root / "crun"
         self._trash = root / "trash"
-        for folder in (self._containers, self._volumes, self._pids, self._state, self._trash):
+        for folder in (self._containers, self._pids, self._state, self._layers, self._volumes, self._trash):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._own_images = ImageStore(root / "images")
         self._stores = {str(root / "images"): self._own_images}
@@ -215,11 +225,13 @@ class CrunRuntime:
         if held is None:
             raise oci.refused(f"No such image: {spec.image}")
         try:
-            folder.mkdir(mode=0o700)
+            layer = self._layers / spec.container_id
+            for fresh in (folder, layer):
+                fresh.mkdir(mode=0o700)
             for pipe in holder.PIPES:
                 os.mkfifo(folder / pipe, 0o600)
-            rootfs = _overlay(folder, store.rootfs(image.digest))
-            binds = [*self._files(folder, spec, facts.hostname), *self._binds(folder, spec, rootfs)]
+            rootfs = _overlay(folder / "rootfs", store.rootfs(image.digest), layer)
+            binds = [*self._files(layer, spec, facts.hostname), *self._binds(spec, rootfs)]
             configuration = oci.configuration(spec, image, facts, rootfs=str(rootfs), binds=binds)
             group = self._group(spec.container_id)
             self._hierarchy.make(group, self._limits(spec, facts))
@@ -235,13 +247,23 @@ class CrunRuntime:
             (folder / "record.json").write_bytes(msgspec.json.encode(record))
             fresh = folder / "config.json~"
             fresh.write_bytes(msgspec.json.encode(configuration))
-            container = Container(folder, record, self._hierarchy, self._pids / spec.container_id)
+            container = self._container(record)
             container.image, held = held, -1
             fresh.rename(folder / "config.json")
             self._known[spec.container_id] = container
         finally:
             if held >= 0:
                 os.close(held)
+
+    def _container(self, record: Record) -> Container:
+        name = record.container_id
+        return Container(
+            self._containers / name,
+            record,
+            self._hierarchy,
+            output=self._layers / name / "output",
+            pid_file=self._pids / name,
+        )
 
     def _facts(self, spec: ContainerSpec) -> oci.Facts:
         devices = tuple(_device_node(device.source) for device in spec.devices)
@@ -268,7 +290,7 @@ class CrunRuntime:
             devices=devices,
         )
 
-    def _files(self, folder: Path, spec: ContainerSpec, hostname: str) -> list[oci.Bind]:
+    def _files(self, layer: Path, spec: ContainerSpec, hostname: str) -> list[oci.Bind]:
         name = spec.hostname or hostname
         texts = {
             "hosts": oci.hosts_file(spec, name, _text("/etc/hosts")),
@@ -276,11 +298,11 @@ class CrunRuntime:
             "resolv.conf": oci.resolver_file(spec, _text("/etc/resolv.conf")),
         }
         for file, text in texts.items():
-            (folder / file).write_text(text)
-            (folder / file).chmod(0o644)
-        return [oci.Bind(source=str(folder / file), destination=f"/etc/{file}") for file in texts]
+            (layer / file).write_text(text)
+            (layer / file).chmod(0o644)
+        return [oci.Bind(source=str(layer / file), destination=f"/etc/{file}") for file in texts]
 
-    def _binds(self, folder: Path, spec: ContainerSpec, rootfs: Path) -> list[oci.Bind]:
+    def _binds(self, spec: ContainerSpec, rootfs: Path) -> list[oci.Bind]:
         binds = []
         for number, mount in enumerate(spec.mounts):
             if mount.source is None:
@@ -324,7 +346,7 @@ class CrunRuntime:
         record = read_record(folder)
         if record is None:
             return None
-        container = Container(folder, record, self._hierarchy, self._pids / container_id)
+        container = self._container(record)
         self._known[container_id] = container
         self._watch_pids()
         if holder.is_claimed(folder):
@@ -408,13 +430,15 @@ class CrunRuntime:
         with contextlib.suppress(OSError):
             mounts.unmount(f"{folder}/rootfs")
         (self._pids / container_id).unlink(missing_ok=True)
-        waste = [self._state / container_id, folder]
+        waste = [self._layers / container_id]
         if task_id is not None and not self._has_others(task_id, container_id):
             waste.append(self._task_volumes(task_id))
         for place in waste:
             with contextlib.suppress(FileNotFoundError):
                 place.rename(self._trash / secrets.token_hex(8))
-        self._empty_trash_soon()
+                self._empty_trash_soon()
+        for place in (self._state / container_id, folder):
+            shutil.rmtree(place, ignore_errors=True)
 
     def _has_others(self, task_id: str, container_id: str) -> bool:
         """Whether the task has more containers here, for whom its volumes are kept."""
@@ -435,30 +459,38 @@ class CrunRuntime:
             _bury(_spawn_quietly(["rm", "-rf", "--", *waste]), lambda: None)
 
     def _sweep(self) -> None:
-        """Once: containers that an earlier agent began to create and did not finish."""
+        """Once: containers that an earlier agent began to create and did not finish, and layers that are left of a machine
+        that went down."""
         if self._has_swept:
             return
         self._has_swept = True
-        for folder in self._containers.iterdir():
-            if read_record(folder) is None:
-                self._hierarchy.remove(self._group(folder.name))
-                self._discard(folder.name)
+        for name in {each.name for each in (*self._containers.iterdir(), *self._layers.iterdir())}:
+            if read_record(self._containers / name) is None:
+                self._hierarchy.remove(self._group(name))
+                self._discard(name)
         self._empty_trash_soon()
+
+
+def _default_run(root: Path) -> Path:
+    places = (line.split() for line in Path("/proc/self/mounts").read_text().splitlines())
+    if any(place == "/run" and kind == "tmpfs" for _, place, kind, *_ in places):
+        return Path("/run/longshore") / f"agent-{hashlib.sha256(str(root.absolute()).encode()).hexdigest()[:16]}"
+    return root / "run"
 
 
 def _not_started(why: str) -> ContainerError:
     return ContainerError(f"CannotStartContainerError: Error response from daemon: {why}")
 
 
-def _overlay(folder: Path, lower: Path) -> Path:
+def _overlay(place: Path, lower: Path, layer: Path) -> Path:
     """The image with a layer of the container's own on top."""
-    for name in ("upper", "work", "rootfs"):
-        (folder / name).mkdir()
-    place = folder / "rootfs"
-    shutil.copystat(lower, folder / "upper")
-    owner = lower.stat()
-    os.chown(folder / "upper", owner.st_uid, owner.st_gid)
-    layers = f"lowerdir={_escaped(lower)},upperdir={_escaped(folder / 'upper')},workdir={_escaped(folder / 'work')}"
+    upper, work = layer / "upper", layer / "work"
+    for folder in (place, upper, work):
+        folder.mkdir()
+    found = lower.stat()
+    upper.chmod(stat.S_IMODE(found.st_mode))
+    os.chown(upper, found.st_uid, found.st_gid)
+    layers = f"lowerdir={_escaped(lower)},upperdir={_escaped(upper)},workdir={_escaped(work)}"
     try:
         # `volatile`: the layer does not outlive the instance, so its end need not wait for the disk.
         mounts.mount("overlay", str(place), flags=mounts.NO_DEVICES, options=f"{layers},volatile")

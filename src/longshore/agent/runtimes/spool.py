@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import ctypes
 import os
+import select
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -38,10 +39,14 @@ class Spool:
 
     def __init__(self, pipe: Path, file: Path) -> None:
         self._pipe_path = pipe
-        self._file = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._file_path = file
+        self._file = -1  # opened with the first byte: many containers never write one
         self._pipe: int | None = None  # None: not open, or all has been taken
         self._is_watched = False
-        self._written = os.fstat(self._file).st_size
+        self._written = 0
+        if file.exists():
+            self._open_file()
+            self._written = os.fstat(self._file).st_size
         self._given = 0
         self._hole = 0
         self._has_ended = False
@@ -103,12 +108,19 @@ class Spool:
 
     def _move(self, pipe: int) -> int:
         """How many bytes went over; 0: there are no writers; -1: there is nothing now."""
+        if self._file < 0:
+            if not select.select([pipe], [], [], 0)[0]:
+                return -1
+            self._open_file()
         try:
             moved = os.splice(pipe, self._file, _MOVE_BYTES, offset_dst=self._written)
         except BlockingIOError:
             return -1
         self._written += moved
         return moved
+
+    def _open_file(self) -> None:
+        self._file = os.open(self._file_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     def _on_given(self, position: int) -> None:
         self._given = max(self._given, position)
