@@ -211,4 +211,6 @@ def touch(transaction: Transaction, account: str) -> None:
     _last_version = max(_last_version, version(transaction, account)) + 1
     if not transaction.run(_SET_VERSION, b_account=account, b_version=_last_version):
         transaction.run(_FIRST_VERSION, account=account, version=_last_version)
+    # What was read before the change must not be taken for what is: other requests share the commit.
+    transaction.known.clear()
     transaction.known[_VERSION, account] = _last_version
