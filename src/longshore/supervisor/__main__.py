@@ -82,7 +82,9 @@ def _in_background(asked: argparse.Namespace) -> int:
             return 0
         print(f"longshore: {said or 'the supervisor ended before it was ready'}", file=sys.stderr)
         return 1
-    os.close(heard)
+    # Nor does anything of whoever started it stay open here: they may wait for its end.
+    os.closerange(3, say)
+    os.closerange(say + 1, os.sysconf("SC_OPEN_MAX"))
     os.setsid()
     _log_to(asked.state / "supervisor.log")
 

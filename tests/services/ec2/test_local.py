@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import uvloop
 from msgspec.structs import replace
 
 from in_process import InProcessHouse
@@ -265,3 +266,20 @@ def test_the_host_keeps_some_memory_for_itself() -> None:
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
     assert vcpus >= 2
     assert memory_mib <= total - 512 and memory_mib <= total * 0.9
+
+
+@needs_root
+def test_a_supervisor_is_started_from_the_servers_own_kind_of_loop(tmp_path: Path, house: InProcessHouse) -> None:
+    """uvloop starts programs in its own way, and they inherit more."""
+
+    async def run() -> None:
+        state = tmp_path / "state"
+        state.mkdir()
+        machines = LocalMachines(house.house, partial(client.start, state, has_way_out=False, agent=AGENT))
+        async with asyncio.timeout(20):
+            await machines.start()
+            await machines.launch(launch_order())
+            await machines.close(stop_instances=True)
+        assert Supervised(state).remains() == []
+
+    uvloop.run(run())
