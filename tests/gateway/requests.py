@@ -11,7 +11,7 @@ from aws.oracle import Values, botocore_model, read_error_by_botocore, sent_by_b
 from in_process import ACCOUNT, ENDPOINT, REGION, ROOT, InProcessHouse
 from longshore.aws import sigv4
 from longshore.aws.wire.http import HttpRequest, HttpResponse
-from people import EC2_TRUST, allow, document
+from people import EC2_TRUST, Person, allow, document
 
 KEY = (ROOT.access_key_id, ROOT.secret_access_key, None)
 
@@ -54,9 +54,19 @@ def kept(house: InProcessHouse) -> dict[str, list[Any]]:
     }
 
 
-def furnished() -> InProcessHouse:
-    """A house with one of each thing in it, and its loops stopped: only requests change it from now on."""
+def furnished() -> tuple[InProcessHouse, tuple[str, str, None]]:
+    """A house with one of each thing in it, its loops stopped: only requests change it from now on. And an operator's key."""
     house = InProcessHouse(machines="memory")
+    operator = Person(house, "operator")
+    operator.may(
+        allow("*"),
+        {
+            "Effect": "Deny",
+            "Action": "*",
+            "Resource": "*",
+            "Condition": {"StringLike": {"aws:RequestTag/x": "${aws:username}*"}},
+        },
+    )
     iam, batch, ecs, logs, ec2 = (house.client(name) for name in ("iam", "batch", "ecs", "logs", "ec2"))
     iam.create_role(RoleName="ops", AssumeRolePolicyDocument=EC2_TRUST)
     iam.create_user(UserName="ann")
@@ -94,7 +104,7 @@ def furnished() -> InProcessHouse:
     )
     house.settle(lambda: batch.describe_job_queues()["jobQueues"][0]["status"] == "VALID", seconds=300)
     house.loop.run_until_complete(house.assembly.stop())
-    return house
+    return house, (operator.key["AccessKeyId"], operator.key["SecretAccessKey"], None)
 
 
 NAMES = [

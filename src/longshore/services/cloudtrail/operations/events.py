@@ -50,7 +50,7 @@ def lookup_events(call: Call, request: Request) -> Response:
 def _before(token: str | None) -> int:
     if token is None:
         return _END_OF_TIME
-    if not token.isdigit():
+    if not (token.isascii() and token.isdigit() and len(token) < 19):
         raise AwsError("InvalidNextTokenException", "The specified NextToken is invalid.")
     return int(token)
 
