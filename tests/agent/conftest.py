@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
+import botocore.auth
 import pytest
 
+from agent.over_sockets import Running
 from in_process import InProcessHouse
 
 ROLE_POLICY = "arn:aws:iam::aws:policy/service-role/AmazonEC2ContainerServiceforEC2Role"
@@ -122,5 +124,14 @@ def site(house: InProcessHouse) -> Iterator[Site]:
     yield Site(house)
 
 
-def encoded(text: str) -> str:
-    return base64.b64encode(text.encode()).decode()
+@pytest.fixture
+def running(monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
+    # Tests on virtual time hand botocore their own.
+    monkeypatch.setattr(
+        botocore.auth,
+        "get_current_datetime",
+        lambda remove_tzinfo=True: datetime.now(UTC).replace(tzinfo=None if remove_tzinfo else UTC),
+    )
+    made = Running()
+    yield made
+    made.close()

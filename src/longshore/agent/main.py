@@ -174,6 +174,7 @@ async def _main(config: AgentConfig) -> int:
         _print(str(ended))
         return ended.status
     finally:
+        runtime.close()
         with contextlib.suppress(OSError):
             await transport.close()
     return RESTART
