@@ -66,6 +66,7 @@ class Values:
         self._left = nodes
         self._milliseconds = milliseconds  # botocore itself writes whole seconds into JSON
         self.seen: set[tuple[str, str]] = set()  # (shape, member)
+        self.member = ""  # for which a value is being made
 
     def of(self, shape: Shape, depth: int = 0) -> Any:
         self._left -= 1
@@ -93,6 +94,7 @@ class Values:
             needed = name in required and depth < 2 * _DEPTH
             if needed or (depth < _DEPTH and self._left > 0 and (self._full or self._random.random() < 0.3)):
                 self.seen.add((shape.name, name))
+                self.member = name
                 value[name] = self.of(shape.members[name], depth + 1)
         return value
 

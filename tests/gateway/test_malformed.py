@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gateway import requests
-from gateway.requests import error_of, furnished, kept, sent, signed, spoilt, strange_request
+from gateway.requests import Furnished, error_of, kept, sent, signed, spoilt, strange_request
 from in_process import InProcessHouse
 from longshore.aws.wire import codec
 from longshore.aws.wire.http import HttpRequest
@@ -24,19 +24,16 @@ OFFERED = [
 ]
 
 
-Furnished = tuple[InProcessHouse, tuple[str, str, None]]
-
-
 @pytest.fixture(scope="module")
-def house_and_key() -> Iterator[Furnished]:
-    made = furnished()
+def furnished() -> Iterator[Furnished]:
+    made = Furnished()
     yield made
-    made[0].close()
+    made.house.close()
 
 
 @pytest.fixture
-def shared(house_and_key: Furnished) -> InProcessHouse:
-    return house_and_key[0]
+def shared(furnished: Furnished) -> InProcessHouse:
+    return furnished.house
 
 
 @pytest.fixture(autouse=True)
@@ -47,27 +44,28 @@ def strict(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(("service", "operation"), OFFERED)
 def test_no_request_breaks_the_house_or_leaves_a_half_made_thing(
-    house_and_key: Furnished, service: str, operation: str
+    furnished: Furnished, service: str, operation: str
 ) -> None:
-    check(*house_and_key, service, operation, range(12))
+    check(furnished, service, operation, range(12))
 
 
 @pytest.mark.long
 @pytest.mark.parametrize(("service", "operation"), OFFERED)
-def test_no_request_breaks_the_house_in_a_longer_run(house_and_key: Furnished, service: str, operation: str) -> None:
-    check(*house_and_key, service, operation, range(1000, 1400))
+def test_no_request_breaks_the_house_in_a_longer_run(furnished: Furnished, service: str, operation: str) -> None:
+    check(furnished, service, operation, range(1000, 1400))
 
 
-def check(house: InProcessHouse, key: tuple[str, str, None], service: str, operation: str, seeds: range) -> None:
+def check(furnished: Furnished, service: str, operation: str, seeds: range) -> None:
     """Half of the requests come from the root user, half from one whose policies are asked."""
+    house = furnished.house
     before = kept(house)
     for number in seeds:
         seed = f"{operation}.{number}"
         chance = random.Random(seed)
-        request = strange_request(service, operation, seed)
+        request = strange_request(service, operation, seed, furnished.sound)
         if number % 3 == 2:
             request = spoilt(request, chance)
-        answer = sent(house, signed(house, request, service, key=chance.choice((requests.KEY, key))))
+        answer = sent(house, signed(house, request, service, key=chance.choice((requests.KEY, furnished.key))))
         if answer.status < 300:
             before = kept(house)
             continue
