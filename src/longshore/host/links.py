@@ -129,7 +129,7 @@ class Links:
             self._netlink.route("del", dst=_network(destination), table=table, family=2, type="unreachable")
 
     def has_default_route(self, table: int) -> bool:
-        return bool(self._netlink.get_default_routes(family=2, table=table))
+        return bool(self._default_routes(table))
 
     def set_rules(self, rules: list[Rule]) -> None:
         """Instead of the ones that are there; the kernel's own first one, for local addresses, stays."""
@@ -147,9 +147,13 @@ class Links:
 
     def default_interfaces(self) -> list[tuple[str, int]]:
         """(name, MTU) of the links that the default routes leave by."""
-        indices = {route.get_attr("RTA_OIF") for route in self._netlink.get_default_routes(family=2, table=MAIN)}
+        indices = {route.get_attr("RTA_OIF") for route in self._default_routes(MAIN)}
         links = self._netlink.get_links(*sorted(index for index in indices if index is not None)) if indices else []
         return [(link.get_attr("IFLA_IFNAME"), link.get_attr("IFLA_MTU")) for link in links]
+
+    def _default_routes(self, table: int) -> list[Any]:
+        routes = self._netlink.get_routes(family=2)
+        return [route for route in routes if route["dst_len"] == 0 and route.get_attr("RTA_TABLE") == table]
 
 
 def _network(destination: str) -> str:
