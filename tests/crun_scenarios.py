@@ -80,14 +80,18 @@ def why_not() -> str | None:
     return f"no mount namespaces here: {tried.stderr.strip()}" if tried.returncode else None
 
 
-def inside_a_namespace(body: Body) -> Callable[[Path, Path], None]:
+# v1 and hybrid hosts without their v2 tree; and v2 alone, which on such hosts is bare of controllers.
+AS_IT_IS = "if mountpoint -q /sys/fs/cgroup/unified; then umount /sys/fs/cgroup/unified; fi"
+V2_ALONE = "umount -R /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup"
+
+
+def inside_a_namespace(body: Body, groups: str = AS_IT_IS) -> Callable[[Path, Path], None]:
     def test(tmp_path: Path, busybox_store: Path) -> None:
         lacking = why_not()
         if lacking:
             pytest.skip(lacking)
         command = [
-            *("unshare", "-m", "--propagation", "private", "sh", "-c"),
-            'if mountpoint -q /sys/fs/cgroup/unified; then umount /sys/fs/cgroup/unified; fi; exec "$@"',
+            *("unshare", "-m", "--propagation", "private", "sh", "-c", f'{groups}; exec "$@"'),
             *("sh", sys.executable, "-W", "error", __file__),
             *(body.__code__.co_filename, body.__name__, str(tmp_path), str(busybox_store)),
         ]
@@ -99,6 +103,10 @@ def inside_a_namespace(body: Body) -> Callable[[Path, Path], None]:
     test.__name__, test.__doc__, test.__module__ = body.__name__, body.__doc__, body.__module__
     test.body = body  # type: ignore[attr-defined]
     return test
+
+
+def on_v2_alone(body: Body) -> Callable[[Path, Path], None]:
+    return inside_a_namespace(body, V2_ALONE)
 
 
 class Machine:

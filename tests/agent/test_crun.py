@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from crun_scenarios import Machine, busybox_archive, inside_a_namespace, why_not
+from crun_scenarios import Machine, busybox_archive, inside_a_namespace, on_v2_alone, why_not
 from longshore.agent.runtimes.base import ContainerError, Device, Exit, Mount, Tmpfs, Ulimit
 from longshore.host.images import ImageStore
 
@@ -300,6 +300,34 @@ def _live(machine: Machine, specs: list[Any], numbers: list[int], writer: int) -
         loop.run_until_complete(everything())
     finally:
         os._exit(status)
+
+
+@on_v2_alone
+async def test_where_control_groups_are_v2_alone_containers_run_too(machine: Machine) -> None:
+    """On a hybrid host without any limits, since the controllers are v1's there."""
+    from longshore.host.cgroups import Hierarchy
+
+    assert Hierarchy.of_this_process().version == 2
+    runtime = machine.runtime()
+    has_memory = "memory" in Path("/sys/fs/cgroup/cgroup.controllers").read_text().split()
+    limit = 64 if has_memory else None
+    spec = machine.shell("grep ^0: /proc/self/cgroup; mknod /dev/disk b 8 0; echo ready; sleep 100", memory_mib=limit)
+    await runtime.create(spec)
+    await runtime.start(spec.container_id)
+    # The holder, crun, and at least the container's program.
+    assert len(Hierarchy.of_this_process().processes(f"{machine.group}/{spec.container_id}")) >= 3
+    logs, output = runtime.logs(spec.container_id, 0), b""
+    while b"ready" not in output:
+        output += (await anext(logs)).data
+    assert output == b"0::/\nmknod: /dev/disk: Operation not permitted\nready\n"
+    await runtime.stop(spec.container_id, 0)
+    assert await runtime.wait(spec.container_id) == Exit(exit_code=137)
+    if has_memory:
+        ended, _ = await machine.run(runtime, machine.shell("x=a; while :; do x=$x$x; done"))
+        assert ended == Exit(exit_code=137, reason="OutOfMemoryError: Container killed due to memory usage")
+    else:
+        with pytest.raises(ContainerError, match=r"memory.max of .* can't be set to 67108864"):
+            await runtime.create(machine.shell("true"))
 
 
 # Output.

@@ -207,8 +207,18 @@ class Hierarchy:
             folder.mkdir(exist_ok=True)
 
 
-# Kernels without accounting of swap, and v1 without CFS bandwidth, lack these; a job runs all the same.
-_MAY_BE_MISSING = {"memory.memsw.limit_in_bytes", "memory.swap.max", "cpu.cfs_quota_us", "cpu.cfs_period_us"}
+# Kernels without accounting of swap, and hosts that hand on only some controllers, lack these; a job runs all the same.
+# Memory is another matter: without its limit a job would take that of the others.
+_MAY_BE_MISSING = {
+    "cpu.cfs_period_us",
+    "cpu.cfs_quota_us",
+    "cpu.max",
+    "cpu.shares",
+    "cpu.weight",
+    "memory.memsw.limit_in_bytes",
+    "memory.swap.max",
+    "pids.max",
+}
 
 _PERIOD_US = 100_000
 

@@ -174,6 +174,8 @@ class CrunRuntime:
                 self._known.pop(container_id, None)
                 container.close()
         await self._remove_group(self._group(container_id))
+        # The kernel takes some milliseconds for it.
+        await asyncio.to_thread(_unmount, self._containers / container_id / "rootfs")
         self._discard(container_id, container.record.task_id if container else None)
 
     async def logs(self, container_id: str, after: int) -> AsyncIterator[Chunk]:
@@ -427,8 +429,7 @@ class CrunRuntime:
         folder = self._containers / container_id
         if task_id is None and (record := read_record(folder)) is not None:
             task_id = record.task_id
-        with contextlib.suppress(OSError):
-            mounts.unmount(f"{folder}/rootfs")
+        _unmount(folder / "rootfs")
         (self._pids / container_id).unlink(missing_ok=True)
         waste = [self._layers / container_id]
         if task_id is not None and not self._has_others(task_id, container_id):
@@ -497,6 +498,12 @@ def _overlay(place: Path, lower: Path, layer: Path) -> Path:
     except OSError:
         mounts.mount("overlay", str(place), flags=mounts.NO_DEVICES, options=layers)
     return place
+
+
+def _unmount(place: Path) -> None:
+    if place.exists():
+        with contextlib.suppress(OSError):
+            mounts.unmount(str(place))
 
 
 def _escaped(path: Path) -> str:
