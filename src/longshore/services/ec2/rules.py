@@ -81,7 +81,9 @@ def check_tags(tags: Mapping[str, str]) -> None:
                 "InvalidParameterValue",
                 f"Tag keys starting with 'aws:' are reserved for internal use: {key}",
             )
-        if not 1 <= len(key) <= 127:
+        if not key:
+            raise AwsError("InvalidParameterValue", "Tag key must not be empty.")
+        if len(key) > 127:
             raise AwsError("InvalidParameterValue", f"Tag key exceeds the maximum length of 127 characters: {key}")
         if len(value) > 255:
             raise AwsError("InvalidParameterValue", f"Tag value exceeds the maximum length of 255 characters: {value}")

@@ -7,7 +7,7 @@ found (those are said so).
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -78,10 +78,16 @@ def check_overrides(overrides: Mapping[str, Any] | None, definition: Mapping[str
             raise invalid(
                 f"Override for container named {override.get('name')} is not a container in the TaskDefinition."
             )
+        if not _has_names(override.get("environment")):
+            raise invalid("An environment variable's name should not be null or empty.")
     for member, read in (("cpu", resources.cpu_units), ("memory", resources.memory_mib)):
         if given.get(member):
             _check_size(member, given[member], read)
     return given
+
+
+def _has_names(environment: Iterable[Mapping[str, str]] | None) -> bool:
+    return all(pair.get("name") for pair in environment or ())
 
 
 def _check_size(member: str, value: str, read: Any) -> None:
@@ -134,6 +140,8 @@ def _check_container(
     if name in names:
         raise client_error(f"Container names must be unique: {name}")
     names.add(name)
+    if not _has_names(container.get("environment")):
+        raise client_error("An environment variable's name should not be null or empty.")
     if not container.get("image"):
         raise client_error("Container.image should not be null or empty.")
     hard, soft = container.get("memory"), container.get("memoryReservation")

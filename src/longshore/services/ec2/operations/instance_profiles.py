@@ -85,7 +85,7 @@ def _living(call: Call, instance_id: str) -> Instance:
 
 def _associated(call: Call, association_id: str) -> Instance:
     for _, instance in store.list_all(call.transaction, call.account, call.region):
-        if instance.is_living and _place(instance) == association_id:
+        if instance.is_living and instance.profile is not None and _place(instance) == association_id:
             return instance
     raise AwsError("InvalidAssociationID.NotFound", f"An invalid association-id of '{association_id}' was given")
 

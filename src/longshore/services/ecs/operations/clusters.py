@@ -31,7 +31,7 @@ def create_cluster(call: Call, request: Request) -> Response:
             name=name,
             arn=call.arn(f"cluster/{name}"),
             tags=tags,
-            settings=request.get("settings") or _DEFAULT_SETTINGS,
+            settings=_merged([], request.get("settings") or _DEFAULT_SETTINGS),
             configuration=request.get("configuration"),
             capacity_providers=request.get("capacityProviders") or [],
             default_capacity_provider_strategy=request.get("defaultCapacityProviderStrategy") or [],
@@ -109,6 +109,8 @@ def _shown(call: Call, cluster: Cluster, include: tuple[str, ...] | list[str]) -
 
 
 def _merged(settings: list[dict[str, str]], given: list[dict[str, str]]) -> list[dict[str, str]]:
+    if not all(setting.get("name") for setting in given):
+        raise rules.invalid("A setting's name should not be null or empty.")
     by_name = {setting["name"]: setting for setting in settings}
     by_name.update({setting["name"]: setting for setting in given})
     return list(by_name.values())
