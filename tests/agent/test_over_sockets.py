@@ -12,7 +12,7 @@ from longshore.agent.config import AgentConfig
 from longshore.agent.main import run
 from longshore.agent.runtimes.memory import MemoryRuntime
 from longshore.agent.session import RESTART, AgentEnded
-from longshore.agent.shelf import FolderShelf
+from longshore.agent.shelf import JournalShelf
 from longshore.agent.transport import Credentials, HttpTransport, TransportError
 from longshore.aws.errors import AwsError
 from longshore.aws.ids import Ids
@@ -20,7 +20,7 @@ from longshore.world import SystemClock, SystemEntropy
 
 
 class Agent:
-    def __init__(self, running: Running, config: AgentConfig, runtime: MemoryRuntime, shelf: FolderShelf) -> None:
+    def __init__(self, running: Running, config: AgentConfig, runtime: MemoryRuntime, shelf: JournalShelf) -> None:
         self.said: list[str] = []
         self.transport = running.transport(config)
         self._running = running
@@ -44,7 +44,7 @@ class Agent:
 def test_a_task_runs_across_a_restart_of_its_agent(running: Running, tmp_path: Any) -> None:
     ecs = prepared(running)
     config = running.config(credentials_bind="127.0.0.1:0")
-    runtime, shelf = MemoryRuntime(), FolderShelf(tmp_path)
+    runtime, shelf = MemoryRuntime(), JournalShelf(tmp_path)
     agent = Agent(running, config, runtime, shelf)
 
     def connected() -> Any:
@@ -90,7 +90,7 @@ def test_a_task_runs_across_a_restart_of_its_agent(running: Running, tmp_path: A
 
 def test_without_a_profile_it_ends_with_the_status_that_asks_for_a_new_start(running: Running, tmp_path: Any) -> None:
     prepared(running, profile=None)
-    agent = Agent(running, running.config(), MemoryRuntime(), FolderShelf(tmp_path))
+    agent = Agent(running, running.config(), MemoryRuntime(), JournalShelf(tmp_path))
     until(agent.task.done)
     ended = agent.task.exception()
     assert isinstance(ended, AgentEnded) and ended.status == RESTART

@@ -28,7 +28,7 @@ from longshore.agent.identity import (
 )
 from longshore.agent.runtimes.base import Runtime
 from longshore.agent.session import FINAL, RESTART, AgentEnded, Session, kept_registration, register
-from longshore.agent.shelf import FolderShelf, MemoryShelf, Shelf
+from longshore.agent.shelf import JournalShelf, MemoryShelf, Shelf
 from longshore.agent.transport import HttpTransport, Transport, TransportError
 from longshore.aws.clock import Clock
 from longshore.aws.ids import Ids
@@ -156,7 +156,7 @@ async def _main(config: AgentConfig) -> int:
 
     clock = SystemClock()
     transport = HttpTransport(endpoint=config.endpoint, metadata=config.metadata, region=config.region, clock=clock)
-    shelf: Shelf = FolderShelf(config.data) if config.data is not None else MemoryShelf()
+    shelf: Shelf = JournalShelf(config.data) if config.data is not None else MemoryShelf()
     runtime = CrunRuntime(
         (config.data or _DATA) / "runtime",
         images=config.images,

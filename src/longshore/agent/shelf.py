@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Protocol
 
@@ -39,37 +40,88 @@ class MemoryShelf:
         return sorted(name for name in self._documents if name.startswith(folder + "/"))
 
 
-class FolderShelf:
-    """Files, each written whole beside its place and renamed, so that a reader finds the old one or the new one.
+class JournalShelf:
+    """One file to whose end every change is written; what counts is held in memory, and read from the file at a start.
 
-    Not synced: it has to outlive the agent, and an instance does not outlive its host.
+    A file for each document, replaced by renaming, was tried: ext4 writes a file's data out when it is renamed over
+    another, 1.6 ms each, a dozen of them a job. Not synced: the journal has to outlive the agent, and an instance does not
+    outlive its host. A record that was cut short by the agent's death is the last one, and is taken off at the next start.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._path = folder / "journal"
+        self._documents: dict[str, bytes] = {}
+        self._size = 0  # of the file
+        self._compact_at = _JOURNAL_BYTES_MAX
+        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._read()
+        self._compact()
 
     def put(self, name: str, document: bytes) -> None:
-        path = self._folder / name
-        fresh = path.with_name(path.name + "~")
-        try:
-            fresh.write_bytes(document)
-        except FileNotFoundError:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            fresh.write_bytes(document)
-        fresh.rename(path)
+        self._documents[name] = document
+        self._append(_record(name, document))
 
     def get(self, name: str) -> bytes | None:
-        try:
-            return (self._folder / name).read_bytes()
-        except FileNotFoundError:
-            return None
+        return self._documents.get(name)
 
     def remove(self, name: str) -> None:
-        (self._folder / name).unlink(missing_ok=True)
+        if self._documents.pop(name, None) is not None:
+            self._append(_removal(name))
 
     def names(self, folder: str) -> list[str]:
-        place = self._folder / folder
-        if not place.is_dir():
-            return []
-        return sorted(f"{folder}/{path.name}" for path in place.iterdir() if not path.name.endswith("~"))
+        return sorted(name for name in self._documents if name.startswith(folder + "/"))
+
+    def close(self) -> None:
+        os.close(self._file)
+
+    def _append(self, record: bytes) -> None:
+        _write(self._file, record)
+        self._size += len(record)
+        if self._size > self._compact_at:
+            self._compact()
+
+    def _read(self) -> None:
+        whole = self._path.read_bytes()
+        at = 0
+        while (end := whole.find(b"\n", at)) >= 0:
+            name, _, length = whole[at:end].decode("utf-8", "replace").rpartition(" ")
+            if length == _REMOVED:
+                self._documents.pop(name, None)
+                at = end + 1
+                continue
+            following = end + 1 + (int(length) if length.isdigit() else len(whole)) + 1
+            if following > len(whole):
+                break
+            self._documents[name] = whole[end + 1 : following - 1]
+            at = following
+        self._size = at
+
+    def _compact(self) -> None:
+        """The file anew, with what counts alone."""
+        whole = b"".join(_record(name, document) for name, document in self._documents.items())
+        fresh = self._path.with_name("journal~")
+        file = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        _write(file, whole)
+        fresh.rename(self._path)
+        os.close(self._file)
+        self._file, self._size = file, len(whole)
+        self._compact_at = max(_JOURNAL_BYTES_MAX, 2 * len(whole))
+
+
+_JOURNAL_BYTES_MAX = 4 * 1024 * 1024
+_REMOVED = "-"
+
+
+def _record(name: str, document: bytes) -> bytes:
+    return b"%s %d\n%s\n" % (name.encode(), len(document), document)
+
+
+def _removal(name: str) -> bytes:
+    return f"{name} {_REMOVED}\n".encode()
+
+
+def _write(file: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(file, view) :]
