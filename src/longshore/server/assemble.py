@@ -84,7 +84,7 @@ class Assembly:
         self.dispatcher = Dispatcher(house, SERVICES, authorizer, self.trail)
         house.authorizer = authorizer
         house.peers = self.dispatcher
-        house.outbox = Outbox(house)
+        house.outbox = Outbox(house, SERVICES.values())
         self.root_keys = root_keys
         self._root = root(settings.account, root_keys.access_key_id)
         authenticator = Authenticator(
@@ -155,7 +155,9 @@ class Assembly:
 
     async def reset(self) -> None:
         """Back to an empty account: nothing remembered, every instance ended."""
-        await self.close()
+        await self.stop()
+        there = await self.machines.list()
+        await asyncio.gather(*(self.machines.terminate(each.instance_id) for each in there))
         await self.house.store.write(_empty)
         _forget()
         await self.start()

@@ -18,12 +18,15 @@ import uvicorn
 
 from longshore.aws.ids import Ids
 from longshore.gateway.door import Door
+from longshore.imds.app import create_app
 from longshore.server import defaults, keys
 from longshore.server.assemble import Assembly
 from longshore.server.whereabouts import write_whereabouts
+from longshore.services.ec2.machines.local import LocalMachines
 from longshore.settings import Settings
 from longshore.store.engine import open_store
 from longshore.store.migrate import DatabaseTooNew
+from longshore.supervisor import client as supervisor
 from longshore.world import SystemClock, SystemEntropy
 
 log = structlog.get_logger("longshore.server")
@@ -54,8 +57,10 @@ def serve(settings: Settings, *, with_defaults: bool) -> None:
     with _held(settings.state / "lock"):
         try:
             uvloop.run(_serve(settings, settings.state, with_defaults=with_defaults))
-        except (keys.HalfGiven, DatabaseTooNew, defaults.NotSettled) as error:
+        except (keys.HalfGiven, DatabaseTooNew, defaults.NotSettled, supervisor.CannotStart) as error:
             raise CannotStart(str(error)) from error
+        except asyncio.CancelledError:
+            raise CannotStart("told to end before it was ready") from None
 
 
 async def _serve(settings: Settings, state: Path, *, with_defaults: bool) -> None:
@@ -73,13 +78,34 @@ async def _serve(settings: Settings, state: Path, *, with_defaults: bool) -> Non
         root_keys=keys.root_keys(state, ids),
     )
     end = asyncio.Event()
+    starting = asyncio.current_task()
+    assert starting is not None
+
+    def finish() -> None:
+        # Told to end before it was ready, it need not become so first.
+        if assembly.is_ready:
+            end.set()
+        else:
+            starting.cancel()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, end.set)
-    await assembly.start()
-    server = _server(assembly.gateway)
-    serving = asyncio.create_task(server.serve(sockets=[door]))
+        asyncio.get_running_loop().add_signal_handler(number, finish)
+    doors = [door]
+    servers: list[_Quiet] = []
+    serving: list[asyncio.Task[None]] = []
     try:
-        while not server.started:
+        if settings.machines == "local":
+            metadata, api = await _use_local_machines(assembly, state)
+            doors.append(api)
+            servers.append(_server(create_app(assembly.house.ports["imds"]), http="httptools"))
+            serving.append(asyncio.create_task(servers[0].serve(sockets=[metadata])))
+        await assembly.start()
+        servers.append(_server(assembly.gateway, http=Door))
+        serving.append(asyncio.create_task(servers[-1].serve(sockets=doors)))
+        while not all(server.started for server in servers):
+            for task in serving:
+                if task.done():
+                    await task
             await asyncio.sleep(0.005)
         if with_defaults:
             await defaults.write_defaults(assembly, state)
@@ -90,18 +116,31 @@ async def _serve(settings: Settings, state: Path, *, with_defaults: bool) -> Non
         await end.wait()
     finally:
         assembly.is_ready = False
-        server.should_exit = True
-        await serving
+        for server in servers:
+            server.should_exit = True
+        await asyncio.gather(*serving)
         await assembly.close()
         store.close()
 
 
-def _server(app: Any) -> _Quiet:
+async def _use_local_machines(assembly: Assembly, state: Path) -> tuple[socket.socket, socket.socket]:
+    """Has instances run on this host; the sockets at which they reach the metadata service and the API."""
+
+    async def supervise() -> Path:
+        return await supervisor.start(state, share=assembly.settings.share)
+
+    machines = LocalMachines(assembly.house, supervise)
+    assembly.use(machines)
+    await machines.start()
+    return await machines.listeners()
+
+
+def _server(app: Any, *, http: Any) -> _Quiet:
     return _Quiet(
         uvicorn.Config(
             app,
             loop="none",
-            http=Door,
+            http=http,
             ws="websockets-sansio",
             lifespan="off",
             log_config=None,
