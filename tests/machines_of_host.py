@@ -25,7 +25,7 @@ needs_root = pytest.mark.skipif(
 )
 
 # Stands for the agent: says that it is there, and stays. What it was started with is told by the instance's files.
-AGENT = ("/bin/sh", "-c", "echo agent is up; env > /tmp/agent-environment; exec sleep 1000")
+AGENT = ("/bin/sh", "-c", "env > /tmp/agent-environment; echo agent is up; exec sleep 1000")
 LIMIT_SECONDS = 20.0
 
 

@@ -66,6 +66,7 @@ def test_what_the_order_says_wins_in_the_agents_environment(tmp_path: Path) -> N
         ("start nginx", "", 5),
         ("start docker ecs", "start\n", 0),
         ("is-active ecs", "", 3),
+        ("poweroff", "poweroff\n", 0),
     ],
 )
 def test_words_of_systemctl_reach_the_first_process(tmp_path: Path, words: str, said: str, status: int) -> None:
@@ -76,6 +77,15 @@ def test_words_of_systemctl_reach_the_first_process(tmp_path: Path, words: str, 
     done = subprocess.run(["/bin/sh", "-c", script, "systemctl", *words.split()], capture_output=True)
     assert done.returncode == status, done.stderr
     assert (control.read_text() if control.exists() else "") == said
+
+
+def test_a_name_that_is_a_link_to_systemctl_means_what_it_says(tmp_path: Path) -> None:
+    control = tmp_path / "control"
+    (tmp_path / "systemctl").write_text(guest._shims()["systemctl"].replace(init.CONTROL, str(control)))
+    (tmp_path / "systemctl").chmod(0o755)
+    (tmp_path / "poweroff").symlink_to("systemctl")
+    subprocess.run([tmp_path / "poweroff"], check=True)
+    assert control.read_text() == "poweroff\n"
 
 
 def test_sudo_passes_its_options_over(tmp_path: Path) -> None:

@@ -80,7 +80,8 @@ def _in_background(asked: argparse.Namespace) -> int:
             said = file.read()
         if said == "ready":
             return 0
-        print(f"longshore: {said or 'the supervisor ended before it was ready'}", file=sys.stderr)
+        why = said or f"the supervisor ended before it was ready; see `{asked.state / 'supervisor.log'}`"
+        print(f"longshore: {why}", file=sys.stderr)
         return 1
     # Nor does anything of whoever started it stay open here: they may wait for its end.
     os.closerange(3, say)

@@ -107,7 +107,8 @@ def birth(
         Bind(source=f"{root}{_SHIMS}/{name}", place=f"{folder}/{name}", is_read_only=True)
         for name in shims
         for folder in ("/usr/bin", "/usr/sbin")
-        if Path(folder, name).is_file()
+        # Where one is a link to another (poweroff is systemctl on many hosts), it shows what is bound there.
+        if Path(folder, name).is_file() and not Path(folder, name).is_symlink()
     ]
     environment = {
         "PATH": _PATH,
@@ -194,6 +195,7 @@ def _shims() -> dict[str, str]:
     systemctl = f"""#!/bin/sh
 # The ECS agent is the one service here.
 say() {{ {say}; }}
+case "${{0##*/}}" in poweroff|shutdown|halt) say poweroff; exit 0 ;; esac
 verb= units= now=
 for word in "$@"; do
   case "$word" in
@@ -202,7 +204,10 @@ for word in "$@"; do
     *) if [ -z "$verb" ]; then verb=$word; else units="$units ${{word%.service}}"; fi ;;
   esac
 done
-case "$verb" in daemon-reload|daemon-reexec|reset-failed|"") exit 0 ;; esac
+case "$verb" in
+  daemon-reload|daemon-reexec|reset-failed|"") exit 0 ;;
+  poweroff|halt) say poweroff; exit 0 ;;
+esac
 for unit in $units; do
   case "$unit" in
     ecs|amazon-ecs) ;;

@@ -63,7 +63,8 @@ def test_an_instance_is_launched_with_what_its_order_says(tmp_path: Path, house:
             await machines.launch(order)
             assert await reports.heard_of(order.instance_id, "running") is None
             assert [each.instance_id for each in await machines.list()] == [order.instance_id]
-            standing = await here.standing_when(order.instance_id, lambda it: it.agent == "running")
+            await here.console_when(order.instance_id, "agent is up")
+            standing = await here.standing(order.instance_id)
             assert inside(standing, "hostname; cat /etc/ecs/ecs.config").split() == [
                 "ip-172-31-0-4.eu-west-1.compute.internal",
                 "ECS_CLUSTER=mine",
