@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from people import allow, document
+from people import Person, allow, document, trust
 from refusals import refused, unchecked
 
 
@@ -17,6 +17,21 @@ def test_a_user_shows_itself_to_itself(house, person) -> None:
         iam.get_user(UserName="bert")
     root = house.client("iam").get_user()["User"]
     assert root["Arn"] == "arn:aws:iam::123456789012:root" and root["UserId"] == "123456789012"
+
+
+def test_a_session_of_a_role_must_name_whom_it_means(house) -> None:
+    iam = house.client("iam")
+    anna = Person(house, "anna")
+    iam.create_role(RoleName="ops", AssumeRolePolicyDocument=trust({"AWS": anna.arn}))
+    iam.attach_role_policy(RoleName="ops", PolicyArn="arn:aws:iam::aws:policy/AdministratorAccess")
+    role = "arn:aws:iam::123456789012:role/ops"
+    given = anna.client("sts").assume_role(RoleArn=role, RoleSessionName="se")["Credentials"]
+    session = house.client("iam", given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"])
+    message = "Must specify userName when calling with non-User credentials"
+    for call in (session.get_user, session.list_access_keys, session.create_access_key):
+        with refused("ValidationError", message, status=400):
+            call()
+    assert session.get_user(UserName="anna")["User"]["Arn"] == anna.arn
 
 
 def test_a_user_goes_only_when_nothing_hangs_on_it(house, person) -> None:

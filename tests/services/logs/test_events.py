@@ -82,6 +82,17 @@ def test_events_too_old_or_too_new_are_left_out_and_told(logs) -> None:
     assert texts(get(logs, startFromHead=True)) == ["fresh", "edge"]  # What was kept is past its time now.
 
 
+def test_what_retention_has_passed_goes_from_the_disk(house, logs) -> None:
+    put(logs, (-2 * DAY, "old"), (-DAY - 1, "older than a day"))
+    put(logs, (-DAY + 2 * HOUR, "younger"))
+    logs.put_retention_policy(logGroupName=GROUP, retentionInDays=1)
+    house.pass_time(3601)
+    logs.delete_retention_policy(logGroupName=GROUP)
+    assert texts(get(logs, startFromHead=True)) == ["younger"]
+    house.pass_time(30 * 24 * 3600)
+    assert texts(get(logs, startFromHead=True)) == ["younger"]
+
+
 def test_what_is_not_there_is_named(logs) -> None:
     with refused("ResourceNotFoundException", "The specified log group does not exist.", status=400):
         logs.put_log_events(logGroupName="/gone", logStreamName="s", logEvents=[{"timestamp": NOW, "message": "m"}])

@@ -26,6 +26,7 @@ from longshore.services.ec2.records import Instance
 from longshore.services.ec2.zones import zone
 
 _EC2 = "ec2.amazonaws.com"
+_IDENTITY = "/instance-identity/"
 _SESSION = timedelta(hours=6)  # Observed at AWS: about six hours.
 _ROTATED = timedelta(hours=1)
 _LEFT = timedelta(minutes=5)  # EC2 user guide: new credentials at least five minutes before the old ones expire
@@ -75,7 +76,8 @@ class MetadataService:
                 profile = await self._profile(instance)
             else:
                 profile = _unasked(instance)
-        return self._respond(self._view(instance, profile), method, path, headers)
+        # A signature costs more than all the rest of a view, and is wanted on one page only.
+        return self._respond(self._view(instance, profile, signed=_IDENTITY in path), method, path, headers)
 
     def forget(self, instance_id: str) -> None:
         """Has the credentials made anew at the next request. Those handed out stay valid till their end."""
@@ -101,9 +103,9 @@ class MetadataService:
         self._kept[instance.instance_id] = _Kept(profile, until)
         return profile
 
-    def _view(self, instance: Instance, profile: ProfileView | None) -> InstanceView:
+    def _view(self, instance: Instance, profile: ProfileView | None, *, signed: bool) -> InstanceView:
         turn = self._house.turn("ec2", account=instance.account, region=instance.region)
-        return turn.read(lambda call: view(call, instance, profile))
+        return turn.read(lambda call: view(call, instance, profile, signed=signed))
 
 
 def look_up(call: Call, instance: Instance) -> ProfileView:
@@ -169,8 +171,8 @@ def _unasked(instance: Instance) -> ProfileView:
     )
 
 
-def view(call: Call, instance: Instance, profile: ProfileView | None) -> InstanceView:
-    """The instance as its metadata shows it; the identity document is signed here."""
+def view(call: Call, instance: Instance, profile: ProfileView | None, *, signed: bool = True) -> InstanceView:
+    """The instance as its metadata shows it; its identity document is signed here."""
     document = identity_document(instance)
     groups = {group.group_id: group.group_name for group in network.security_groups(call)}
     subnet = next((each for each in network.subnets(call) if each.subnet_id == instance.subnet_id), None)
@@ -206,7 +208,7 @@ def view(call: Call, instance: Instance, profile: ProfileView | None) -> Instanc
         http_endpoint=options.http_endpoint == "enabled",
         http_tokens_required=options.http_tokens == "required",
         document=document,
-        signature=call.house.identity_documents.sign(document),
+        signature=call.house.identity_documents.sign(document) if signed else "",
         profile=profile,
     )
 

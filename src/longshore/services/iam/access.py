@@ -121,6 +121,11 @@ def _linked_role(call: Call, request: Request) -> list[str]:
     return [call.arn(f"role/aws-service-role/{service}/{name}")]
 
 
+def _deleted_role(call: Call, request: Request) -> list[str]:
+    """`task/aws-service-role/SERVICE/NAME/ID` -> the role."""
+    return [call.arn(f"role/{request['DeletionTaskId'].partition('/')[2].rpartition('/')[0]}")]
+
+
 def _created(kind: str, member: str, tag_action: str) -> Access:
     resources = _new(kind, member)
     return Access(resources=resources, context=_tags, further=_tagging(tag_action, resources))
@@ -218,6 +223,6 @@ _ROWS = {
         resources=_linked_role, context=lambda call, request: {"iam:AWSServiceName": request["AWSServiceName"]}
     ),
     "DeleteServiceLinkedRole": ROLE,
-    "GetServiceLinkedRoleDeletionStatus": Access(),
+    "GetServiceLinkedRoleDeletionStatus": Access(resources=_deleted_role),
 }
 ACCESS = {name: _not_for_short_sessions(row) for name, row in _ROWS.items()}

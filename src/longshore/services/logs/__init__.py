@@ -1,8 +1,7 @@
-"""CloudWatch Logs: groups, streams, events.
+"""CloudWatch Logs: groups, streams and what was written to them.
 
-Owns them. Calls nobody, emits nothing.
+Owns the events of the logs. Calls nobody and hears nobody: agents and services write to it as anyone else does.
 
-Ours: what a group's retention has passed is no longer shown, and stays on the disk until its group or stream is deleted;
-filter patterns are those of terms (`patterns`); FilterLogEvents gives the oldest events first only; a group's class and key
-are recorded and mean nothing.
+Ours: filter patterns are those of terms (`patterns`); FilterLogEvents gives the oldest events first only; a group's class
+and key are recorded and mean nothing; `storedBytes` is 0, as the recordings of AWS have it.
 """

@@ -170,6 +170,15 @@ _DROP_GROUP_EVENTS = Statement(
         events.c.stream_key.in_(select(streams.c.key).where(streams.c.group_key == bindparam("group_key")))
     )
 )
+_GROUPS_WITH_KEYS = Statement(
+    select(groups.c.key, groups.c.document).where(groups.c.key > bindparam("after")).order_by(groups.c.key)
+)
+_DROP_OLD = Statement(
+    delete(events).where(
+        events.c.at < bindparam("before"),
+        events.c.stream_key.in_(select(streams.c.key).where(streams.c.group_key == bindparam("group_key"))),
+    )
+)
 _ADD_EVENT = Statement(
     insert(events).values(
         stream_key=bindparam("stream_key"),
@@ -271,6 +280,16 @@ def drop_group(transaction: Transaction, group: LogGroup) -> None:
     transaction.run(_DROP_GROUP_EVENTS, group_key=group.key)
     transaction.run(_DROP_STREAMS, group_key=group.key)
     transaction.run(_DROP_GROUP, key=group.key)
+
+
+def every_group(transaction: Transaction) -> list[LogGroup]:
+    """Of all accounts and regions."""
+    return [_group(row) for row in transaction.all(_GROUPS_WITH_KEYS, after=0)]
+
+
+def drop_events_before(transaction: Transaction, group: LogGroup, before_ms: int) -> int:
+    """How many there were."""
+    return transaction.run(_DROP_OLD, group_key=group.key, before=before_ms)
 
 
 def find_stream(transaction: Transaction, group: LogGroup, name: str) -> LogStream | None:

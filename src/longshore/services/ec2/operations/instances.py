@@ -68,10 +68,16 @@ def _launched_before(call: Call, token: str, request: Request) -> list[Instance]
 @operation
 def describe_instances(call: Call, request: Request) -> Response:
     rules.check_dry_run(request)
-    found = _asked_for(call, request)
-    tags = store.list_tags(call.transaction, call.account, call.region)
+    if request.get("InstanceIds"):
+        found = _asked_for(call, request)
+        tags = _tags_of(call, found)
+        places = {instance.instance_id: "" for instance in found}  # They come in one page.
+    else:
+        listed = _in_order(call)
+        found = [instance for _, instance in listed]
+        tags = store.list_tags(call.transaction, call.account, call.region)
+        places = {instance.instance_id: f"{at:012d}" for at, instance in listed}
     found = select(found, request.get("Filters"), _FILTERS, lambda each: tags.get(each.instance_id, {}))
-    places = {instance.instance_id: f"{at:012d}" for at, instance in _in_order(call)}
     shown, next_token = page(found, request, lambda instance: places[instance.instance_id])
     groups = {group.group_id: group for group in network.security_groups(call)}
     reservations: dict[str, list[Instance]] = {}
@@ -213,11 +219,14 @@ def _named(call: Call, ids: Sequence[str]) -> list[Instance]:
 
 def _reservation(call: Call, instances: Sequence[Instance]) -> Response:
     groups = {group.group_id: group for group in network.security_groups(call)}
-    tags = {
+    return _shown_reservation(call, instances, groups, _tags_of(call, instances))
+
+
+def _tags_of(call: Call, instances: Sequence[Instance]) -> dict[str, dict[str, str]]:
+    return {
         each.instance_id: store.tags_of(call.transaction, call.account, call.region, each.instance_id)
         for each in instances
     }
-    return _shown_reservation(call, instances, groups, tags)
 
 
 def _shown_reservation(
