@@ -52,9 +52,7 @@ def delete_tags(call: Call, request: Request) -> Response:
         have = store.tags_of(call.transaction, call.account, call.region, resource_id)
         keys = None
         if given:
-            keys = [
-                tag.get("Key") or "" for tag in given if tag.get("Value") in (None, have.get(tag.get("Key") or ""))
-            ]
+            keys = [tag.get("Key") or "" for tag in given if tag.get("Value") in (None, have.get(tag.get("Key") or ""))]
         store.drop_tags(call.transaction, call.account, call.region, resource_id, keys)
     return {}
 
