@@ -252,6 +252,8 @@ def test_extensions_take_no_rubbish_either(shared: InProcessHouse) -> None:
         ("/_longshore/nothing", b""),
         ("/_longshore/explain/x", b"{"),
         ("/_longshore/explain/x", b"[" * 100_000),
+        ("/_longshore/explain/x", b'{"a":' * 100_000),
+        ("/_longshore/explain/x", b'{"a": ' + b"9" * 5000 + b"}"),
         ("/_longshore/explain/x", b"\xff"),
         ("/_longshore/explain/x", b"[]"),
         ("/_longshore/explain/%ff", b""),

@@ -145,12 +145,12 @@ class Gateway:
     # What AWS has no operation for: signed and authorized like all else, JSON in and out.
 
     async def _handle_extension(self, request: HttpRequest, endpoint: str, request_id: str) -> HttpResponse:
+        call: Call | None = None
         try:
             room, extension, parameters = self._find_extension(request)
             principal = self._authenticator.authenticate(request, self._house.clock.now(), json_style=True)
             if request.body:
-                sent = msgspec.json.decode(request.body, type=dict[str, Any])
-                parameters = {**sent, **parameters}
+                parameters = {**_json_object(request.body), **parameters}
             name = extension.action.partition(":")[2]
             call = self._call(room, name, None, principal, request, endpoint, request_id)
 
@@ -164,12 +164,13 @@ class Gateway:
             else:
                 answer = self._house.store.read(run)
         except AwsError as error:
+            if call is not None:
+                self._dispatcher.tell(call, extension.writes, error)
             return _json_answer(error.status or 400, {"__type": error.code, "message": error.message})
-        except msgspec.MsgspecError as error:
-            return _json_answer(400, {"__type": "SerializationException", "message": str(error)})
         except Exception:
             log.exception("request failed", path=request.path, request_id=request_id)
             return _json_answer(500, {"__type": "InternalFailure", "message": "The request failed; see the log."})
+        self._dispatcher.tell(call, extension.writes, None)
         return _json_answer(200, answer)
 
     def _find_extension(self, request: HttpRequest) -> tuple[str, Extension, dict[str, Any]]:
@@ -347,6 +348,15 @@ def _internal(protocol: str) -> AwsError:
 
 def _json_answer(status: int, value: Mapping[str, Any]) -> HttpResponse:
     return HttpResponse(status, [("content-type", "application/json")], msgspec.json.encode(value))
+
+
+def _json_object(body: bytes) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(body, type=dict[str, Any])
+    except RecursionError:
+        raise AwsError("SerializationException", "The request body is nested too deeply") from None
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise AwsError("SerializationException", str(error)) from None
 
 
 def _path_pattern(path: str) -> re.Pattern[str]:
