@@ -31,7 +31,7 @@ PASSWD = "root:x:0:0:root:/root:/bin/sh\nworker:x:1000:1001:a worker:/home/worke
 GROUP = "root:x:0:\nworkers:x:1001:\nstaff:x:50:worker\n"
 APPLETS = """
     sh ash true false echo cat sleep ls id env mkdir touch rm dd mknod mount umount stat pwd hostname kill head tail
-    wc seq unshare chroot test sed grep df ln
+    wc seq wget ip unshare chroot test sed grep df ln
 """
 
 
@@ -85,13 +85,13 @@ AS_IT_IS = "if mountpoint -q /sys/fs/cgroup/unified; then umount /sys/fs/cgroup/
 V2_ALONE = "umount -R /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup"
 
 
-def inside_a_namespace(body: Body, groups: str = AS_IT_IS) -> Callable[[Path, Path], None]:
+def inside_a_namespace(body: Body, groups: str = AS_IT_IS, *kinds: str) -> Callable[[Path, Path], None]:
     def test(tmp_path: Path, busybox_store: Path) -> None:
         lacking = why_not()
         if lacking:
             pytest.skip(lacking)
         command = [
-            *("unshare", "-m", "--propagation", "private", "sh", "-c", f'{groups}; exec "$@"'),
+            *("unshare", "-m", *kinds, "--propagation", "private", "sh", "-c", f'{groups}; exec "$@"'),
             *("sh", sys.executable, "-W", "error", __file__),
             *(body.__code__.co_filename, body.__name__, str(tmp_path), str(busybox_store)),
         ]
@@ -107,6 +107,10 @@ def inside_a_namespace(body: Body, groups: str = AS_IT_IS) -> Callable[[Path, Pa
 
 def on_v2_alone(body: Body) -> Callable[[Path, Path], None]:
     return inside_a_namespace(body, V2_ALONE)
+
+
+def in_a_network_of_its_own(body: Body) -> Callable[[Path, Path], None]:
+    return inside_a_namespace(body, f"{AS_IT_IS}; ip link set lo up; mount -t tmpfs none /run", "-n")
 
 
 class Machine:

@@ -6,13 +6,15 @@ import asyncio
 import os
 import random
 import signal
+import socket
+import subprocess
 import time
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
 
-from crun_scenarios import Machine, busybox_archive, inside_a_namespace, on_v2_alone, why_not
+from crun_scenarios import Machine, busybox_archive, in_a_network_of_its_own, inside_a_namespace, on_v2_alone, why_not
 from longshore.agent.runtimes.base import ContainerError, Device, Exit, Mount, Tmpfs, Ulimit
 from longshore.host.images import ImageStore
 
@@ -515,13 +517,55 @@ async def test_without_a_network_there_is_only_the_loopback(machine: Machine) ->
     assert output == "lo\n"
 
 
+@in_a_network_of_its_own
+async def test_behind_the_bridge_a_container_has_an_address_of_its_own_and_reaches_the_instance(
+    machine: Machine,
+) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        peer = writer.get_extra_info("peername")[0]
+        writer.write(f"HTTP/1.0 200 OK\r\n\r\nfrom {peer}\n".encode())
+        await writer.drain()
+        writer.close()
+
+    for command in ("addr add 169.254.170.2/32 dev lo", "link add eth0 type veth peer name far"):
+        subprocess.run(["ip", *command.split()], check=True)
+    for command in ("addr add 172.31.0.5/20 dev eth0", "link set eth0 up", "route add default dev eth0"):
+        subprocess.run(["ip", *command.split()], check=True)
+    offered = await asyncio.start_server(answer, "169.254.170.2", 80)
+    private = await asyncio.start_server(answer, "127.0.0.1", 8080)
+    runtime = machine.runtime()
+    script = (
+        "ip -o -4 addr show eth0 | grep -o '172[0-9./]*' | head -n 1; wget -q -O - http://169.254.170.2/; "
+        "wget -q -T 2 -O - http://127.0.0.1:8080/ 2>/dev/null || echo alone; hostname; tail -n 1 /etc/hosts"
+    )
+    specs = [machine.shell(script, network_mode="bridge", hostname=f"job-{number}") for number in range(2)]
+    for spec in specs:
+        await runtime.create(spec)
+    for number, spec in enumerate(specs):
+        await runtime.start(spec.container_id)
+        address = f"172.17.0.{2 + number}"
+        expected = f"{address}/16\nfrom {address}\nalone\njob-{number}\n{address}\tjob-{number}\n"
+        assert await machine.output(runtime, spec.container_id) == expected
+    assert "masquerade" in subprocess.run(["nft", "list", "ruleset"], check=True, capture_output=True, text=True).stdout
+    await runtime.remove(specs[0].container_id)
+    # Its address and its name are free again; the next agent goes on with what is there.
+    second = machine.runtime()
+    spec = machine.shell("ip -o -4 addr show eth0 | grep -o '172[0-9./]*' | head -n 1", network_mode="bridge")
+    assert (await machine.run(second, spec))[1] == "172.17.0.2/16\n"
+    await second.remove(specs[1].container_id)
+    assert list(Path("/run/netns").iterdir()) == []
+    assert [name for _, name in socket.if_nameindex() if name.startswith("v-")] == []
+    offered.close()
+    private.close()
+
+
 @inside_a_namespace
 async def test_what_can_not_be_given_is_refused_before_anything_is_made(machine: Machine) -> None:
     runtime = machine.runtime()
     for more, words in (
         ({"image": "not-here"}, "No such image: not-here"),
         ({"is_privileged": True}, "privileged containers are not allowed"),
-        ({"network_mode": "bridge"}, "network mode bridge is not offered"),
         ({"user": "nobody-of-that-name"}, "unable to find user nobody-of-that-name"),
         ({"user": "root:no-such-group"}, "unable to find group no-such-group"),
         ({"devices": (Device(source="/dev/mem", destination="/dev/mem"),)}, 'device "/dev/mem" may not be given'),

@@ -10,7 +10,7 @@ from longshore.agent.runtimes import oci
 from longshore.agent.runtimes.base import ContainerError, ContainerSpec, Device, Tmpfs, Ulimit
 from longshore.agent.runtimes.oci import Bind, DeviceNode, Facts, Identity, identify
 from longshore.agent.runtimes.seccomp import seccomp_filter
-from longshore.host.images import UnpackedImage
+from longshore.host.image_names import UnpackedImage
 
 IMAGE = UnpackedImage(digest="sha256:1")
 FACTS = Facts(machine="x86_64", hostname="ip-10-0-0-1", capabilities=tuple(oci.CAPABILITIES), nofile_max=1 << 20)
@@ -157,6 +157,13 @@ def test_nothing_of_the_machine_is_shared_but_the_network_of_the_instance() -> N
     assert "/proc/sys" in made["linux"]["readonlyPaths"]
     assert made["process"]["noNewPrivileges"] is True
     assert "network" in {each["type"] for each in configuration(network_mode="none")["linux"]["namespaces"]}
+
+
+def test_a_bridged_container_has_the_network_made_for_it_and_a_name_of_its_own() -> None:
+    made = oci.configuration(spec(network_mode="bridge"), IMAGE, FACTS, rootfs="/", binds=(), network="/run/netns/x")
+    assert {"type": "network", "path": "/run/netns/x"} in made["linux"]["namespaces"]
+    assert len(made["hostname"]) == 12
+    assert made["hostname"] != FACTS.hostname
 
 
 def test_privileged_is_everything_the_instance_has_and_no_filter() -> None:

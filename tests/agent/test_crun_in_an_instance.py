@@ -42,6 +42,7 @@ async def main():
               mounts=(Mount(destination="/data", source="/var/data"),))
     await run("missing", "true", entry_point=("/nothere",))
     await run("kept", "mknod /tmp/disk b 8 0; mount -t tmpfs none /tmp; echo $?; ls /sys/fs/cgroup/memory/longshore")
+    await run("bridge", "ip -o -4 addr show eth0 | grep -o 172.17.0.2; ip route | head -n 1", network_mode="bridge")
     print("left:", await runtime.inspect(), os.listdir("/var/data"), flush=True)
     await asyncio.Event().wait()
 
@@ -70,6 +71,7 @@ def test_containers_run_in_an_instance(tmp_path: Path) -> None:
         assert lines["host"].startswith(f"Exit(exit_code=0, reason=None) '{host}\\neth0\\n"), text
         assert lines["missing"].startswith("failed: CannotStartContainerError"), text
         assert "Operation not permitted" in lines["kept"] and "\\n1\\n" in lines["kept"], text
+        assert "'172.17.0.2\\ndefault via 172.17.0.1" in lines["bridge"], text
         assert lines["left:"] == "['task-missing'] ['x']", text
 
     asyncio.run(run())

@@ -1,4 +1,4 @@
-"""What images are called. Pure.
+"""What images are called, and what is kept of one beside its files. Pure.
 
 Source: distribution's reference grammar, and Docker's rules for what may be left out: `busybox` is
 `docker.io/library/busybox:latest`.
@@ -56,3 +56,18 @@ def parse_name(text: str) -> ImageName:
     if at:
         return ImageName(registry, repository, None, digest)
     return ImageName(registry, repository, tag or "latest", None)
+
+
+class UnpackedImage(Struct, frozen=True, kw_only=True):
+    """The members of an image's configuration have the OCI image's meaning."""
+
+    digest: str  # sha256:..., of the manifest
+    entry_point: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    environment: tuple[str, ...] = ()  # NAME=value
+    user: str = ""
+    working_directory: str = ""
+    stop_signal: str = ""
+    passwd: str = ""  # /etc/passwd and /etc/group of the image, for names of users
+    group: str = ""
+    size_bytes: int = 0

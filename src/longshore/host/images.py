@@ -34,26 +34,11 @@ from typing import Any, BinaryIO, Literal
 import msgspec
 from msgspec import Struct
 
-from longshore.host.image_names import ImageName, parse_name
+from longshore.host.image_names import ImageName, UnpackedImage, parse_name
 
 
 class ImageError(Exception):
     """An image that can't be had; the text says why."""
-
-
-class UnpackedImage(Struct, frozen=True, kw_only=True):
-    """What is kept of an image beside its files. The members of its configuration have the OCI image's meaning."""
-
-    digest: str  # sha256:..., of the manifest
-    entry_point: tuple[str, ...] = ()
-    command: tuple[str, ...] = ()
-    environment: tuple[str, ...] = ()  # NAME=value
-    user: str = ""
-    working_directory: str = ""
-    stop_signal: str = ""
-    passwd: str = ""  # /etc/passwd and /etc/group of the image, for names of users
-    group: str = ""
-    size_bytes: int = 0
 
 
 class Named(Struct, frozen=True, kw_only=True):

@@ -35,11 +35,13 @@ import msgspec
 
 from longshore.agent.runtimes import holder, oci
 from longshore.agent.runtimes.base import Chunk, ContainerError, ContainerSpec, Exit, Image
+from longshore.agent.runtimes.bridge import Bridge, Place
 from longshore.agent.runtimes.container import Container, Record, read_record
 from longshore.agent.runtimes.watch import FolderWatch
 from longshore.host import mounts
 from longshore.host.cgroups import Hierarchy, Limits
-from longshore.host.images import ImageError, ImageStore, UnpackedImage
+from longshore.host.image_names import UnpackedImage
+from longshore.host.images import ImageError, ImageStore
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,199}")
 _RECHECK_SECONDS = 1.0  # for the case that the kernel dropped an event
@@ -82,6 +84,8 @@ class CrunRuntime:
         self._trash = root / "trash"
         for folder in (self._containers, self._pids, self._state, self._layers, self._volumes, self._trash):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._bridge = Bridge(run / "addresses")
+        self._bridging = asyncio.Lock()
         self._own_images = ImageStore(root / "images")
         self._stores = {str(root / "images"): self._own_images}
         if images is not None:
@@ -123,7 +127,8 @@ class CrunRuntime:
             if folder.exists():
                 self._discard(spec.container_id)
             try:
-                self._set_up(folder, spec)
+                place = await self._network(spec)
+                self._set_up(folder, spec, place)
             except (ContainerError, OSError, ValueError) as error:
                 await self._remove_group(self._group(spec.container_id))
                 self._discard(spec.container_id)
@@ -174,8 +179,11 @@ class CrunRuntime:
                 self._known.pop(container_id, None)
                 container.close()
         await self._remove_group(self._group(container_id))
-        # The kernel takes some milliseconds for it.
+        # The kernel takes some milliseconds for these.
         await asyncio.to_thread(_unmount, self._containers / container_id / "rootfs")
+        if self._bridge.has(container_id):
+            async with self._bridging:
+                await asyncio.to_thread(self._bridge.remove, container_id)
         self._discard(container_id, container.record.task_id if container else None)
 
     async def logs(self, container_id: str, after: int) -> AsyncIterator[Chunk]:
@@ -213,7 +221,13 @@ class CrunRuntime:
 
     # Creation.
 
-    def _set_up(self, folder: Path, spec: ContainerSpec) -> None:
+    async def _network(self, spec: ContainerSpec) -> Place | None:
+        if spec.network_mode != "bridge":
+            return None
+        async with self._bridging:
+            return await asyncio.to_thread(self._bridge.add, spec.container_id)
+
+    def _set_up(self, folder: Path, spec: ContainerSpec, place: Place | None) -> None:
         if self._crun is None:
             raise oci.refused("the program `crun` is not installed on this instance")
         if spec.is_privileged and not self._is_privileged_allowed:
@@ -221,7 +235,7 @@ class CrunRuntime:
         found = self._find(spec.image)
         if found is None:
             raise oci.refused(f"No such image: {spec.image}")
-        store, image, place = found
+        store, image, store_folder = found
         facts = self._facts(spec)
         held = store.hold(image.digest)
         if held is None:
@@ -233,14 +247,15 @@ class CrunRuntime:
             for pipe in holder.PIPES:
                 os.mkfifo(folder / pipe, 0o600)
             rootfs = _overlay(folder / "rootfs", store.rootfs(image.digest), layer)
-            binds = [*self._files(layer, spec, facts.hostname), *self._binds(spec, rootfs)]
-            configuration = oci.configuration(spec, image, facts, rootfs=str(rootfs), binds=binds)
+            binds = [*self._files(layer, spec, oci.hostname_of(spec, facts), place), *self._binds(spec, rootfs)]
+            network = place.path if place else None
+            configuration = oci.configuration(spec, image, facts, rootfs=str(rootfs), binds=binds, network=network)
             group = self._group(spec.container_id)
             self._hierarchy.make(group, self._limits(spec, facts))
             record = Record(
                 container_id=spec.container_id,
                 task_id=spec.task_id,
-                store=place,
+                store=store_folder,
                 digest=image.digest,
                 cgroup=group,
                 stop_signal=image.stop_signal or "SIGTERM",
@@ -292,11 +307,11 @@ class CrunRuntime:
             devices=devices,
         )
 
-    def _files(self, layer: Path, spec: ContainerSpec, hostname: str) -> list[oci.Bind]:
-        name = spec.hostname or hostname
+    def _files(self, layer: Path, spec: ContainerSpec, hostname: str, place: Place | None) -> list[oci.Bind]:
+        address = place.address if place else "127.0.0.1"
         texts = {
-            "hosts": oci.hosts_file(spec, name, _text("/etc/hosts")),
-            "hostname": f"{name}\n",
+            "hosts": oci.hosts_file(spec, hostname, _text("/etc/hosts"), address),
+            "hostname": f"{hostname}\n",
             "resolv.conf": oci.resolver_file(spec, _text("/etc/resolv.conf")),
         }
         for file, text in texts.items():
@@ -430,6 +445,7 @@ class CrunRuntime:
         if task_id is None and (record := read_record(folder)) is not None:
             task_id = record.task_id
         _unmount(folder / "rootfs")
+        self._bridge.remove(container_id)
         (self._pids / container_id).unlink(missing_ok=True)
         waste = [self._layers / container_id]
         if task_id is not None and not self._has_others(task_id, container_id):
@@ -465,7 +481,8 @@ class CrunRuntime:
         if self._has_swept:
             return
         self._has_swept = True
-        for name in {each.name for each in (*self._containers.iterdir(), *self._layers.iterdir())}:
+        folders = (each.name for each in (*self._containers.iterdir(), *self._layers.iterdir()))
+        for name in {*folders, *self._bridge.names()}:
             if read_record(self._containers / name) is None:
                 self._hierarchy.remove(self._group(name))
                 self._discard(name)

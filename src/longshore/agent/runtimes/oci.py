@@ -9,6 +9,7 @@ Source: OCI runtime specification 1.0, config.md and config-linux.md; moby `oci/
 
 from __future__ import annotations
 
+import hashlib
 import posixpath
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -17,7 +18,7 @@ from msgspec import Struct
 
 from longshore.agent.runtimes.base import ContainerError, ContainerSpec
 from longshore.agent.runtimes.seccomp import seccomp_filter
-from longshore.host.images import UnpackedImage
+from longshore.host.image_names import UnpackedImage
 
 
 def _words(text: str) -> list[str]:
@@ -138,12 +139,21 @@ class Identity(Struct, frozen=True, kw_only=True):
 
 
 def configuration(
-    spec: ContainerSpec, image: UnpackedImage, facts: Facts, *, rootfs: str, binds: Sequence[Bind]
+    spec: ContainerSpec,
+    image: UnpackedImage,
+    facts: Facts,
+    *,
+    rootfs: str,
+    binds: Sequence[Bind],
+    network: str | None = None,
 ) -> dict[str, Any]:
-    """config.json. ContainerError: something is asked for that can't be given, in Docker's words where it has some."""
+    """config.json. `network`: what stands for the network namespace of a bridged container.
+
+    ContainerError: something is asked for that can't be given, in Docker's words where it has some.
+    """
     identity = identify(spec.user if spec.user is not None else image.user, image.passwd, image.group)
     capabilities = capabilities_of(spec, facts.capabilities)
-    hostname = spec.hostname or facts.hostname
+    hostname = hostname_of(spec, facts)
     arguments = arguments_of(spec, image)
     if spec.has_init:
         if facts.init is None:
@@ -151,7 +161,7 @@ def configuration(
         binds = [*binds, Bind(source=facts.init, destination=INIT, is_read_only=True)]
         arguments = [INIT, "sh", "-c", _INIT_SCRIPT, "init", *arguments]
     linux: dict[str, Any] = {
-        "namespaces": [{"type": name} for name in _namespaces(spec)],
+        "namespaces": _namespaces(spec, network),
         "sysctl": _sysctls(spec),
         "devices": [_device(node, spec) for node in facts.devices],
         "rootfsPropagation": "private",
@@ -266,18 +276,25 @@ def _working_directory(spec: ContainerSpec, image: UnpackedImage) -> str:
     return posixpath.normpath(chosen).replace("//", "/")
 
 
-def _namespaces(spec: ContainerSpec) -> list[str]:
-    shared = ["pid", "ipc", "uts", "mount", "cgroup"]
+def hostname_of(spec: ContainerSpec, facts: Facts) -> str:
+    """The instance's in its network, else one of the container's own, as with Docker."""
+    if spec.hostname:
+        return spec.hostname
+    if spec.network_mode == "host":
+        return facts.hostname
+    return hashlib.sha256(spec.container_id.encode()).hexdigest()[:12]
+
+
+def _namespaces(spec: ContainerSpec, network: str | None) -> list[dict[str, str]]:
+    own = [{"type": name} for name in ("pid", "ipc", "uts", "mount", "cgroup")]
     match spec.network_mode:
         case "host":
-            return shared
+            return own
         case "none":
-            return [*shared, "network"]
-        case _:
-            raise refused(
-                f"network mode {spec.network_mode} is not offered by this container runtime; "
-                "use `host` (as AWS Batch does) or `none`"
-            )
+            return [*own, {"type": "network"}]
+        case "bridge":
+            assert network is not None
+            return [*own, {"type": "network", "path": network}]
 
 
 def _sysctls(spec: ContainerSpec) -> dict[str, str]:
@@ -387,12 +404,12 @@ def _mount(destination: str, kind: str, source: str, *options: str) -> dict[str,
 # What a container reads of its surroundings.
 
 
-def hosts_file(spec: ContainerSpec, hostname: str, instance_hosts: str) -> str:
-    """/etc/hosts: the instance's own in its network, with what was asked for."""
+def hosts_file(spec: ContainerSpec, hostname: str, instance_hosts: str, address: str = "127.0.0.1") -> str:
+    """/etc/hosts: the instance's own in its network, with what was asked for. `address`: of the container elsewhere."""
     lines = (
         [instance_hosts.rstrip("\n")]
         if spec.network_mode == "host"
-        else ["127.0.0.1\tlocalhost", "::1\tlocalhost ip6-localhost ip6-loopback", f"127.0.0.1\t{hostname}"]
+        else ["127.0.0.1\tlocalhost", "::1\tlocalhost ip6-localhost ip6-loopback", f"{address}\t{hostname}"]
     )
     lines += [f"{address}\t{name}" for name, address in spec.extra_hosts]
     return "\n".join(line for line in lines if line) + "\n"
