@@ -362,6 +362,7 @@ def events_after(
     transaction: Transaction, stream: LogStream, at: int, number: int, *, start: int, end: int, limit: int
 ) -> list[Any]:
     """Rows (at, number, ingested, message) after the place, oldest first."""
+    start = max(start, at)  # The bound by which the rows before the place are not walked through.
     return transaction.all(_FORWARD, stream_key=stream.key, at=at, number=number, start=start, end=end, limit=limit)
 
 
@@ -369,6 +370,7 @@ def events_before(
     transaction: Transaction, stream: LogStream, at: int, number: int, *, start: int, end: int, limit: int
 ) -> list[Any]:
     """Rows (at, number, ingested, message) before the place, oldest first."""
+    end = min(end, at + 1)
     rows = transaction.all(_BACKWARD, stream_key=stream.key, at=at, number=number, start=start, end=end, limit=limit)
     return rows[::-1]
 
@@ -388,6 +390,7 @@ def events_across(
     `end` is included here.
     """
     at, key, number = after
+    start = max(start, at)
     return transaction.all(
         _ACROSS,
         group_key=group.key,
