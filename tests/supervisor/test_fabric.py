@@ -159,6 +159,26 @@ def test_what_the_host_had_set_is_as_it_was(tmp_path: Path) -> None:
     assert meanwhile[0]["/proc/sys/net/ipv4/ip_forward"] == before[0]["/proc/sys/net/ipv4/ip_forward"]
 
 
+def test_the_first_of_two_to_end_leaves_the_other_its_way_out(tmp_path: Path) -> None:
+    def forwarding() -> dict[str, str]:
+        return {str(path): path.read_text() for path in Path("/proc/sys/net/ipv4/conf").glob("*/forwarding")
+                if "lsh-" not in str(path)}  # fmt: skip
+
+    async def run() -> None:
+        async with supervised(tmp_path / "first", has_way_out=True):
+            second = supervised(tmp_path / "second", has_way_out=True)
+            there = await second.__aenter__()
+            both.append(forwarding())
+            assert (await there.connection.about()).host_address is not None
+        both.append(forwarding())
+        await second.__aexit__(None, None, None)
+
+    before, both = forwarding(), []
+    asyncio.run(run())
+    assert both[0] == both[1]
+    assert forwarding() == before
+
+
 def test_answers_of_the_metadata_service_go_no_further_than_the_hop_limit(tmp_path: Path) -> None:
     """A container behind a bridge is one hop further than the instance."""
     bridge = """

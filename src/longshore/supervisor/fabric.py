@@ -18,9 +18,11 @@ fabric has been given the address of `host0`, and what leaves the host, the host
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -50,7 +52,6 @@ class _Kept(Struct, frozen=True, kw_only=True):
 
     boot_id: str
     host_address: str | None = None
-    forwarding: tuple[str, ...] = ()  # links of the host that we made forward
 
 
 class Fabric:
@@ -62,7 +63,7 @@ class Fabric:
         self.host_address: str | None = None
         self.way_out_fault: str | None = None
         self._place = NAMED / self.name
-        self._host_link = f"lsh-{digest}"
+        self._host_link = f"{_HOST_PREFIX}{digest}"
         self._table = f"longshore_{digest}"
         self._file = state / "fabric.json"
         self._boot_id = boot_id
@@ -70,7 +71,6 @@ class Fabric:
         self._network = -1  # a descriptor
         self._links: Links
         self._mtu = _MTU
-        self._forwarding: tuple[str, ...] = ()
 
     def open(self, *, has_way_out: bool) -> bool:
         """Makes the fabric, or takes over the one that is there. Whether it was there."""
@@ -89,7 +89,7 @@ class Fabric:
             self._links = Links()
             self._settle()
         if kept is not None:
-            self.host_address, self._forwarding = kept.host_address, kept.forwarding
+            self.host_address = kept.host_address
         self._write()
         if has_way_out:
             self._open_way_out()
@@ -159,7 +159,10 @@ class Fabric:
     def keep_way_out(self) -> None:
         """The host may leave by another link than when the fabric was made."""
         if self.host_address is not None and self.way_out_fault is None:
-            self._make_host_forward()
+            try:
+                self._make_host_forward()
+            except (OSError, links.LinkError) as error:
+                log.warning("the way out may be closed", error=str(error))
 
     def _settle(self) -> None:
         """The fabric's own rules, in its namespace. May be repeated."""
@@ -228,29 +231,25 @@ class Fabric:
     def _make_host_forward(self) -> None:
         """Our link and the ones that lead out; the host as a whole is not made a router."""
         links.set_setting(f"conf/{self._host_link}/forwarding", "1")
-        with Links() as host:
-            outside = [name for name, _ in host.default_interfaces()]
-        added = [name for name in outside if links.setting(f"conf/{name}/forwarding") == "0"]
-        if added:
-            self._forwarding = tuple(sorted({*self._forwarding, *added}))
-            self._write()
-            for name in added:
-                links.set_setting(f"conf/{name}/forwarding", "1")
+        with Links() as host, _shared() as ours:
+            for name, _ in host.default_interfaces():
+                if links.setting(f"conf/{name}/forwarding") == "0":
+                    # Written down first: what is changed is changed back, whenever we end.
+                    ours.write_text(ours.read_text() + f"{name}\n" if ours.exists() else f"{name}\n")
+                    links.set_setting(f"conf/{name}/forwarding", "1")
 
     def _close_way_out(self) -> None:
-        # Somebody has made the host a router meanwhile: then the links are theirs as well.
-        if links.setting("conf/all/forwarding") == "0":
-            for name in self._forwarding:
-                with contextlib.suppress(FileNotFoundError):
-                    links.set_setting(f"conf/{name}/forwarding", "0")
-        self._forwarding = ()
         if self.host_address is not None:
             _, fabric_end = _ends(self.host_address)
             with contextlib.suppress(firewall.NoFirewall):
                 firewall.stop_passing_through(self._table, self._host_link)
                 firewall.remove(self._table, source=fabric_end)
-        with Links() as host:
+        with Links() as host, _shared() as ours:
             host.remove(self._host_link)
+            others = [name for name in host.names() if name.startswith(_HOST_PREFIX)]
+            if not others and ours.exists():
+                _stop_forwarding(ours.read_text().split())
+                ours.unlink()
         if self.host_address is not None:
             self.host_address = None
             self._links.add_route("default", table=_OUT)
@@ -271,13 +270,37 @@ class Fabric:
         return kept if kept.boot_id == self._boot_id else None
 
     def _write(self) -> None:
-        kept = _Kept(boot_id=self._boot_id, host_address=self.host_address, forwarding=self._forwarding)
+        kept = _Kept(boot_id=self._boot_id, host_address=self.host_address)
         draft = self._file.with_suffix(".draft")
         draft.write_bytes(msgspec.json.encode(kept))
         draft.rename(self._file)
 
 
 _PREFIX = "ls"
+_HOST_PREFIX = "lsh-"
+
+
+@contextlib.contextmanager
+def _shared() -> Iterator[Path]:
+    """The names of the host's links that were made to forward, for whichever supervisor is the last to need it.
+
+    A file of lines, if there are any. One supervisor at a time.
+    """
+    NAMED.mkdir(exist_ok=True)
+    folder = os.open(NAMED, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield NAMED / "forwarding"
+    finally:
+        os.close(folder)
+
+
+def _stop_forwarding(names: list[str]) -> None:
+    # Somebody has made the host a router meanwhile: then the links are theirs as well.
+    if links.setting("conf/all/forwarding") == "0":
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                links.set_setting(f"conf/{name}/forwarding", "0")
 
 
 def link_name(instance_id: str) -> str:

@@ -228,6 +228,7 @@ class Keeper:
             raise CannotLaunch(str(error) or type(error).__name__) from error
         self._instances[order.instance_id] = instance
         self._watch(instance)
+        self._network.submit(self._fabric.keep_way_out)  # Nobody waits.
         return instance.standing()
 
     async def _bear(self, instance: _Instance) -> None:
