@@ -349,6 +349,20 @@ def test_a_stop_goes_on_after_a_restart(bench: Bench) -> None:
     assert stopped(bench)["containers"][0]["exitCode"] == 137
 
 
+def test_a_task_that_runs_across_a_restart_keeps_what_it_holds(bench: Bench) -> None:
+    bench.joined()
+    bench.pay(task("t1", scripted(run_seconds=100), cpu=1.5))
+    bench.until(lambda: bench.server.reports() == ["RUNNING"])
+    bench.pay(task("t2", scripted(), cpu=1.5), message_id="m2")
+    bench.kill()
+    bench.joined()
+    bench.pay(task("t3", scripted(), cpu=1.5), message_id="m3")
+    bench.pass_time(50)
+    assert bench.server.reports("t2") == bench.server.reports("t3") == []
+    for name in ("t1", "t2", "t3"):
+        stopped(bench, name)
+
+
 def test_containers_of_no_task_are_removed_at_the_start(bench: Bench) -> None:
     bench.joined()
     bench.pay(task("t1", scripted(run_seconds=1000)))

@@ -155,6 +155,15 @@ def test_a_short_log_is_one_call_and_sent_at_once_at_the_end(desk: Desk) -> None
     assert desk.acknowledged == [13]
 
 
+def test_an_end_does_not_wait_for_the_moment_in_which_lines_are_gathered(desk: Desk) -> None:
+    carrying = desk.carry()
+    desk.write(b"one\n")
+    desk.pass_time(0.02)
+    assert desk.puts == []
+    assert desk.finish(carrying) < 0.01
+    assert desk.puts == [["one"]]
+
+
 def test_a_running_container_s_lines_are_gathered_for_a_moment_only(desk: Desk) -> None:
     carrying = desk.carry()
     for number in range(100):

@@ -134,6 +134,7 @@ def test_the_only_override_is_the_command() -> None:
         (task("t1", container(mountPoints=[{"sourceVolume": "no", "containerPath": "/x"}])), "invalid volume"),
         (task("t1", container(volumesFrom=[{"sourceContainer": "no"}])), "could not find container"),
         (task("t1", networkMode="awsvpc"), "awsvpc"),
+        (task("t1", executionRoleCredentials=session("e1", ends="soon")), "credentials of"),
         (configured(host={"Ulimits": [{"Name": "nofile"}]}), "missing required field"),
     ],
 )

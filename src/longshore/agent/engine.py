@@ -174,7 +174,7 @@ class Engine:
             (protocol.APPLICATION, task.role_credentials),
             (protocol.EXECUTION, task.execution_role_credentials),
         ):
-            if session is not None and arn in self._entries:
+            if session is not None and session.is_whole and arn in self._entries:
                 self._credentials.put(arn, role_type, session)
         return True
 

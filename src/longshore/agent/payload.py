@@ -215,6 +215,12 @@ def read_task(raw: Mapping[str, Any]) -> PayloadTask:
                 raise BadTask(f"could not find container with name {source.source_container}")
     if task.desired_status == "RUNNING" and not containers:
         raise BadTask("the task has no containers")
+    for session in (task.role_credentials, task.execution_role_credentials):
+        if session is not None and session.is_whole:
+            try:
+                session.as_credentials()
+            except ValueError as error:
+                raise BadTask(f"credentials of {session.role_arn}: {error}") from error
     try:
         need(task)
     except NotOffered as refused:

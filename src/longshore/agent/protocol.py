@@ -255,6 +255,11 @@ class RoleCredentials(Struct, frozen=True, rename="camel"):
     session_token: str = ""
     expiration: str = ""  # 2026-11-23T18:48:25Z
 
+    @property
+    def is_whole(self) -> bool:
+        """False: only which role it is, as a payload is kept."""
+        return bool(self.access_key_id and self.expiration)
+
     def as_credentials(self) -> Credentials:
         """ValueError: the expiration is no time."""
         return Credentials(
