@@ -25,12 +25,21 @@ _AFTER_FAILURE_SECONDS = 1.0
 
 
 class Outbox:
-    """Writes events in the transaction of what they tell, and wakes the deliveries when it is committed."""
+    """Writes events in the transaction of what they tell, and wakes the deliveries when it is committed.
 
-    def __init__(self, house: House) -> None:
+    What no room hears is not written: a new subscriber hears what happens from then on.
+    """
+
+    def __init__(self, house: House, rooms: Iterable[Service]) -> None:
         self._house = house
+        self._heard = frozenset(detail_type for room in rooms for detail_type in room.subscriptions)
+
+    def hears(self, detail_type: str) -> bool:
+        return detail_type in self._heard
 
     def append(self, transaction: Transaction, event: Event) -> None:
+        if event.detail_type not in self._heard:
+            return
         outbox.append(transaction, event.detail_type, _ENCODER.encode(event))
         transaction.after_commit(lambda: self._house.wake("events"))
 

@@ -38,6 +38,7 @@ class Peers(Protocol):
 
 
 class Outbox(Protocol):
+    def hears(self, detail_type: str) -> bool: ...
     def append(self, transaction: Transaction, event: Event) -> None: ...
 
 

@@ -120,13 +120,15 @@ class SqliteStore:
         self._waiting: deque[tuple[Work, asyncio.Future[Any]]] = deque()
         self._committing = False  # a batch is to be run, or being run
         self._is_writing = False  # a batch is being run: from its BEGIN until its COMMIT has returned
+        self._loop: asyncio.AbstractEventLoop  # that of the batch which is being run
+        self._is_ending = False  # the snapshot ends with this turn of the event loop
         self._snapshot: dict[Any, Any] | None = None  # what is known of the reader's snapshot; None: it has none
         self._pool = ThreadPoolExecutor(1, "commit") if durable else None
 
     def read(self, function: Callable[[Transaction], T]) -> T:
         """Runs `function` on a snapshot, at once, in place: a hop to a thread costs more than a keyed read.
 
-        While nothing is written all reads share one snapshot. Beside writes each has its own, as short as it can be: a
+        While nothing is written all reads share one snapshot. Beside a commit those of one turn of the event loop do: a
         snapshot that stays open across commits would keep SQLite from ever starting its log anew.
         """
         if self._reader is self._writer:
@@ -137,10 +139,12 @@ class SqliteStore:
         try:
             return function(Transaction(self._reader, writable=False, known=self._snapshot))
         finally:
-            if self._is_writing:
-                self._end_snapshot()
+            if self._is_writing and not self._is_ending:
+                self._is_ending = True
+                self._loop.call_soon(self._end_snapshot)
 
     def _end_snapshot(self) -> None:
+        self._is_ending = False
         if self._snapshot is not None:
             self._snapshot = None
             self._reader.execute("COMMIT")
@@ -188,7 +192,7 @@ class SqliteStore:
         answers: list[tuple[asyncio.Future[Any], Any, BaseException | None]] = []
         transaction = Transaction(self._writer, writable=True)
         self._end_snapshot()
-        self._is_writing = True
+        self._loop, self._is_writing = loop, True
         failure = self._begin()
         while self._waiting and len(answers) < _BATCH:
             function, future = self._waiting.popleft()

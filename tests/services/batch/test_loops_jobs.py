@@ -291,6 +291,7 @@ def test_the_queue_of_higher_priority_is_served_first(batch: BatchHouse) -> None
 
 
 def test_each_change_of_a_job_is_told_once(batch: BatchHouse) -> None:
+    batch.house.house.outbox.hears = lambda detail_type: True
     told: list[tuple[str, str]] = []
     append = batch.house.house.outbox.append
 

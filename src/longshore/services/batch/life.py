@@ -14,6 +14,8 @@ from longshore.services.batch.records import ACTIVE, Body, Intent, Job, Kind, St
 if TYPE_CHECKING:
     from longshore.kit.call import Call
 
+JOB_CHANGED = "Batch Job State Change"
+
 
 def apply(call: Call, job: Job, event: lifecycle.Event) -> Job:
     """The job after the event, kept, announced, and what follows from it written down."""
@@ -57,9 +59,11 @@ def _free(call: Call, environment: int, number: int) -> None:
 
 def announce(call: Call, job: Job, body: Body | None = None) -> None:
     """Source: user guide, "AWS Batch Events": detail is as DescribeJobs shows the job."""
+    if not call.is_heard(JOB_CHANGED):
+        return
     body = body or store.body(call.transaction, job.number)
     detail = views.job_detail(job, body, store.tags_of_job(call.transaction, job.number))
-    call.emit("Batch Job State Change", views.job_arn(job), detail)
+    call.emit(JOB_CHANGED, views.job_arn(job), detail)
 
 
 def intend(

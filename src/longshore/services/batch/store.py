@@ -311,10 +311,12 @@ def insert_queue(tx: Transaction, queue: Queue) -> None:
 
 
 def save_queue(tx: Transaction, queue: Queue) -> None:
+    tx.known.pop(_QUEUE_BY_NAME, None)
     tx.run(_QUEUE_SAVE, b_number=queue.number, b_document=document(queue))
 
 
 def delete_queue(tx: Transaction, number: int) -> None:
+    tx.known.pop(_QUEUE_BY_NAME, None)
     tx.run(_QUEUE_DELETE, number=number)
 
 
@@ -324,9 +326,17 @@ def queue(tx: Transaction, number: int) -> Queue | None:
 
 
 def queue_named(tx: Transaction, account: str, region: str, name_or_arn: str) -> Queue | None:
+    """Read once for all submissions of one commit."""
     name = _name_of(account, region, name_or_arn, "job-queue")
-    row = tx.one(_QUEUE_BY_NAME, account=account, region=region, name=name) if name else None
-    return None if row is None else _QUEUE.decode(row[0])
+    if not name:
+        return None
+    named: dict[Any, Queue] = tx.known.setdefault(_QUEUE_BY_NAME, {})
+    found = named.get((account, region, name))
+    if found is None:
+        row = tx.one(_QUEUE_BY_NAME, account=account, region=region, name=name)
+        if row is not None:
+            found = named[account, region, name] = _QUEUE.decode(row[0])
+    return found
 
 
 def queues_page(tx: Transaction, account: str, region: str, after: str, limit: int) -> list[Queue]:
@@ -389,6 +399,7 @@ _DEFINITION_PAGE_OF_NAME = Statement(
 
 
 def insert_definition(tx: Transaction, definition: Definition) -> None:
+    tx.known.pop(_DEFINITION_NEWEST, None)
     tx.run(
         _DEFINITION_NEW,
         number=definition.number,
@@ -404,6 +415,7 @@ def insert_definition(tx: Transaction, definition: Definition) -> None:
 
 
 def save_definition(tx: Transaction, definition: Definition) -> None:
+    tx.known.pop(_DEFINITION_NEWEST, None)
     tx.run(
         _DEFINITION_SAVE,
         b_number=definition.number,
@@ -429,7 +441,20 @@ def definition_named(tx: Transaction, account: str, region: str, reference: str)
 
 
 def definition_document(tx: Transaction, account: str, region: str, reference: str) -> bytes | None:
-    """As `definition_named`, unread: what is made of a definition can be kept under its very bytes."""
+    """As `definition_named`, unread: what is made of a definition can be kept under its very bytes.
+
+    Read once for all submissions of one commit.
+    """
+    named: dict[Any, bytes] = tx.known.setdefault(_DEFINITION_NEWEST, {})
+    found = named.get((account, region, reference))
+    if found is None:
+        found = _definition_document(tx, account, region, reference)
+        if found is not None:
+            named[account, region, reference] = found
+    return found
+
+
+def _definition_document(tx: Transaction, account: str, region: str, reference: str) -> bytes | None:
     name = _name_of(account, region, reference, "job-definition")
     if not name:
         return None
