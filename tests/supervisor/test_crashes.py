@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import random
+import shutil
 import signal
 import socket
 import warnings
@@ -83,6 +84,21 @@ def test_killed_at_any_moment_of_launches_and_ends_it_loses_and_leaves_nothing(t
             for number in (2, 3, 4):
                 standing = await here.connection.launch(order(number))
                 assert inside(standing, "hostname").startswith("ip-")
+
+    asyncio.run(run())
+
+
+def test_what_is_left_when_the_state_folder_is_deleted_goes_with_the_next_start_of_any(tmp_path: Path) -> None:
+    async def run() -> None:
+        lost = Supervised(tmp_path / "lost", has_way_out=True)
+        lost.state.mkdir()
+        await lost.start()
+        await lost.kill()
+        shutil.rmtree(lost.state)
+        async with supervised(tmp_path / "state") as here:
+            lost.state.mkdir()
+            assert lost.remains() == []
+            assert await here.connection.list() == ()
 
     asyncio.run(run())
 

@@ -65,6 +65,7 @@ class Fabric:
         self._place = NAMED / self.name
         self._host_link = f"{_HOST_PREFIX}{digest}"
         self._table = f"longshore_{digest}"
+        self._state = state
         self._file = state / "fabric.json"
         self._boot_id = boot_id
         self._number = int(digest, 16)
@@ -74,11 +75,14 @@ class Fabric:
 
     def open(self, *, has_way_out: bool) -> bool:
         """Makes the fabric, or takes over the one that is there. Whether it was there."""
+        _sweep()
         kept = self._read()
         was_there = kept is not None and self._place.exists()
         if not was_there:
             self._remove_name()
             self._network = new_network()
+            NAMED.mkdir(exist_ok=True)
+            _owner(self._place).write_text(str(self._state))
             name_network(self._network, str(self._place))
         else:
             self._network = os.open(self._place, os.O_RDONLY | os.O_CLOEXEC)
@@ -244,12 +248,7 @@ class Fabric:
             with contextlib.suppress(firewall.NoFirewall):
                 firewall.stop_passing_through(self._table, self._host_link)
                 firewall.remove(self._table, source=fabric_end)
-        with Links() as host, _shared() as ours:
-            host.remove(self._host_link)
-            others = [name for name in host.names() if name.startswith(_HOST_PREFIX)]
-            if not others and ours.exists():
-                _stop_forwarding(ours.read_text().split())
-                ours.unlink()
+        _remove_host_link(self._host_link)
         if self.host_address is not None:
             self.host_address = None
             self._links.add_route("default", table=_OUT)
@@ -258,6 +257,7 @@ class Fabric:
     def _remove_name(self) -> None:
         if self._place.exists():
             remove_network(str(self._place))
+        _owner(self._place).unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # Another one's name is still there, or there was none.
             NAMED.rmdir()
 
@@ -293,6 +293,36 @@ def _shared() -> Iterator[Path]:
         yield NAMED / "forwarding"
     finally:
         os.close(folder)
+
+
+def _owner(place: Path) -> Path:
+    """The file that names the state folder of the fabric at `place`."""
+    return place.with_name(f"{place.name}.state")
+
+
+def _sweep() -> None:
+    """Fabrics whose state folder was deleted under a supervisor that was killed: no start of theirs will come."""
+    for owner in NAMED.glob("*.state"):
+        if Path(owner.read_text()).exists():
+            continue
+        name = owner.name.removesuffix(".state")
+        digest = name.rpartition("-")[2]
+        log.warning("remains of a fabric", fabric=name)
+        with contextlib.suppress(firewall.NoFirewall):
+            firewall.remove(f"longshore_{digest}")
+        _remove_host_link(f"{_HOST_PREFIX}{digest}")
+        remove_network(str(NAMED / name))
+        owner.unlink(missing_ok=True)
+
+
+def _remove_host_link(name: str) -> None:
+    """With the last of them the host's links stop forwarding, if it was us who made them."""
+    with Links() as host, _shared() as ours:
+        host.remove(name)
+        others = [each for each in host.names() if each.startswith(_HOST_PREFIX)]
+        if not others and ours.exists():
+            _stop_forwarding(ours.read_text().split())
+            ours.unlink()
 
 
 def _stop_forwarding(names: list[str]) -> None:
