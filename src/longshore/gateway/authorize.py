@@ -53,10 +53,12 @@ class Authorizer:
         resources = list(access.resources(call, request)) if access.resources is not None else ["*"]
         context = access.context(call, request) if access.context is not None else {}
         for resource in resources:
+            call.resource = call.resource or resource  # Before it is asked: the trail names it in a refusal too.
             self.require(call, Question(action, resource, context))
         for question in access.further(call, request):
+            call.resource = call.resource or question.resource
             self.require(call, question)
-        return resources[0] if resources else None
+        return call.resource
 
     def require(self, call: Call, question: Question) -> None:
         decision = self.decide(call, question)

@@ -72,9 +72,9 @@ class Dispatcher:
         except AwsError as error:
             self.tell(inner, found.writes, error)
             raise
-        if found.writes:
-            # A service's mere looking is not told: it would drown what customers want to find.
-            call.transaction.after_commit(lambda: self.tell(inner, True, None))
+        # A service's mere looking is not told: it would drown what customers want to find.
+        if found.writes or operation == "AssumeRole":
+            call.transaction.after_commit(lambda: self.tell(inner, found.writes, None))
         return answer
 
     def tell(self, call: Call, writes: bool, error: AwsError | None) -> None:

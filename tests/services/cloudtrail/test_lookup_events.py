@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from in_process import ACCOUNT, REGION
+from longshore.aws.errors import AwsError
 from people import EC2_TRUST, Person, allow, trust
 from refusals import refused
 
@@ -80,10 +81,31 @@ def test_refused_calls_are_there_with_why(house, trail) -> None:
         house.client("iam").get_role(RoleName="ops")
     mine = {event["EventName"]: record(event) for event in trail("Username", "anna")}
     assert mine["GetRole"]["errorCode"] == "AccessDenied"
+    assert mine["GetRole"]["resources"] == [{"ARN": f"arn:aws:iam::{ACCOUNT}:role/ops", "accountId": ACCOUNT}]
     assert mine["GetRole"]["errorMessage"] == caught.value.response["Error"]["Message"]
     assert mine["DescribeInstances"]["errorCode"] == "UnauthorizedOperation"
     (missing,) = [event for event in trail("EventName", "GetRole") if event["Username"] == "root"]
     assert record(missing)["errorCode"] == "NoSuchEntity"
+
+
+def test_services_that_take_roles_are_there(house, trail) -> None:
+    iam = house.client("iam")
+    iam.create_role(RoleName="ops", AssumeRolePolicyDocument=EC2_TRUST)
+    role = f"arn:aws:iam::{ACCOUNT}:role/ops"
+
+    async def take(service):
+        return await house.house.turn("ec2").write(lambda call: call.assume(role, service))
+
+    house.loop.run_until_complete(take("ec2.amazonaws.com"))
+    with pytest.raises(AwsError, match="not authorized"):
+        house.loop.run_until_complete(take("batch.amazonaws.com"))
+    refusal, taken = trail("ResourceName", role)[:2]
+    assert record(taken)["userIdentity"] == {
+        "type": "AWSService", "invokedBy": "ec2.amazonaws.com", "accountId": ACCOUNT,
+    }  # fmt: skip
+    assert taken["EventName"] == refusal["EventName"] == "AssumeRole" and taken["Username"] == "ec2.amazonaws.com"
+    assert record(refusal)["errorCode"] == "AccessDenied"
+    assert record(refusal)["userIdentity"]["invokedBy"] == "batch.amazonaws.com"
 
 
 def test_secrets_are_never_in_it(house, trail) -> None:
