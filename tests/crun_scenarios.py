@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import io
+import itertools
 import os
 import shutil
 import subprocess
 import sys
 import tarfile
+import time
 import traceback
 import warnings
 from collections.abc import Awaitable, Callable
@@ -90,12 +92,16 @@ def inside_a_namespace(body: Body, groups: str = AS_IT_IS, *kinds: str) -> Calla
         lacking = why_not()
         if lacking:
             pytest.skip(lacking)
+        group = f"/longshore-test-{os.getpid()}-{next(_numbers)}"
         command = [
             *("unshare", "-m", *kinds, "--propagation", "private", "sh", "-c", f'{groups}; exec "$@"'),
             *("sh", sys.executable, "-W", "error", __file__),
-            *(body.__code__.co_filename, body.__name__, str(tmp_path), str(busybox_store)),
+            *(body.__code__.co_filename, body.__name__, str(tmp_path), str(busybox_store), group),
         ]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_SECONDS, cwd=TESTS.parent)
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_SECONDS, cwd=TESTS.parent)
+        finally:
+            _remove(group)
         assert done.returncode == 0, done.stdout + done.stderr
         left = [line for line in Path("/proc/mounts").read_text().splitlines() if str(tmp_path) in line]
         assert not left
@@ -103,6 +109,21 @@ def inside_a_namespace(body: Body, groups: str = AS_IT_IS, *kinds: str) -> Calla
     test.__name__, test.__doc__, test.__module__ = body.__name__, body.__doc__, body.__module__
     test.body = body  # type: ignore[attr-defined]
     return test
+
+
+_numbers = itertools.count()
+
+
+def _remove(group: str) -> None:
+    """What a body that failed or was killed may have left."""
+    from longshore.host.cgroups import Hierarchy
+
+    hierarchy = Hierarchy.of_this_process()
+    hierarchy.kill_all(group)
+    for _ in range(100):
+        if hierarchy.remove(group):
+            return
+        time.sleep(0.01)
 
 
 def on_v2_alone(body: Body) -> Callable[[Path, Path], None]:
@@ -116,11 +137,11 @@ def in_a_network_of_its_own(body: Body) -> Callable[[Path, Path], None]:
 class Machine:
     """What a test's body works with."""
 
-    def __init__(self, folder: Path, store: Path) -> None:
+    def __init__(self, folder: Path, store: Path, group: str) -> None:
         self.folder = folder
         self.store = store
         self.root = folder / "agent"
-        self.group = f"/longshore-test-{os.getpid()}"
+        self.group = group
         self.runtimes: list[Any] = []
         self._number = 0
 
@@ -160,24 +181,24 @@ class Machine:
         """Leaves nothing, and fails if something can't be removed."""
         from longshore.host.cgroups import Hierarchy
 
-        for runtime in self.runtimes[:-1]:
+        for runtime in self.runtimes:
             runtime.close()
-        for runtime in self.runtimes[-1:]:
-            for container_id in await runtime.inspect():
-                await runtime.remove(container_id)
-            runtime.close()
+        last = self.runtime()
+        for container_id in await last.inspect():
+            await last.remove(container_id)
+        last.close()
         hierarchy = Hierarchy.of_this_process()
         assert hierarchy.groups(self.group) == []
         assert hierarchy.remove(self.group)
         assert str(self.root) not in Path("/proc/self/mountinfo").read_text()
 
 
-async def _main(file: str, name: str, folder: str, store: str) -> None:
+async def _main(file: str, name: str, folder: str, store: str, group: str) -> None:
     found = importlib.util.spec_from_file_location("scenarios", file)
     assert found is not None and found.loader is not None
     module = importlib.util.module_from_spec(found)
     found.loader.exec_module(module)
-    machine = Machine(Path(folder), Path(store))
+    machine = Machine(Path(folder), Path(store), group)
     async with asyncio.timeout(LIMIT_SECONDS - 20):
         try:
             await getattr(module, name).body(machine)

@@ -103,6 +103,23 @@ async def test_a_stop_is_a_request_first(machine: Machine) -> None:
 
 
 @inside_a_namespace
+async def test_a_start_that_hangs_can_be_given_up(machine: Machine) -> None:
+    """crun stands still before it has made the container."""
+    runtime = machine.runtime()
+    spec = machine.shell("echo never")
+    await runtime.create(spec)
+    runtime._crun = str(machine.folder / "crun")
+    Path(runtime._crun).write_text("#!/bin/sh\nexec sleep 1000\n")
+    Path(runtime._crun).chmod(0o755)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(1):
+            await runtime.start(spec.container_id)
+    await runtime.stop(spec.container_id, 0)
+    assert (await runtime.wait(spec.container_id)).exit_code is None
+    await runtime.remove(spec.container_id)
+
+
+@inside_a_namespace
 async def test_verbs_may_be_repeated_and_what_is_not_there_is_no_trouble(machine: Machine) -> None:
     runtime = machine.runtime()
     spec = machine.shell("echo once")

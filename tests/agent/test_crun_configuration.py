@@ -144,6 +144,18 @@ def test_the_deeper_mount_comes_later_and_what_is_asked_for_takes_the_place_of_a
     assert {"ro"} <= set(mounts["/sys"]["options"]) & set(mounts["/sys/fs/cgroup"]["options"])
 
 
+@pytest.mark.parametrize("option", ["bind", "rbind", "remount", "size=1g", "nonsense", ""])
+def test_a_tmpfs_is_nothing_but_that(option: str) -> None:
+    asked = (Tmpfs(destination="/a", size_mib=2, options=(option,)),)
+    assert refusal(tmpfs=asked) == f'invalid tmpfs option "{option}"'
+
+
+def test_labels_are_no_orders_to_the_runtime() -> None:
+    """crun takes another seccomp filter from an annotation, for one."""
+    labels = {"run.oci.seccomp_bpf_data": "AAAA", "run.oci.hooks.stdout": "/etc/passwd"}
+    assert "run.oci" not in str(configuration(labels=labels))
+
+
 @pytest.mark.parametrize("destination", ["/", "//", "/.", "/a/..", "relative", ""])
 def test_a_mount_has_a_place_of_its_own(destination: str) -> None:
     assert "invalid mount path" in refusal(binds=(Bind(source="/s", destination=destination),))

@@ -570,13 +570,12 @@ def _was_left_without_lock(place: Path) -> bool:
 
 def _remove_tree(place: Path) -> None:
     """Also what an image has forbidden to be changed, as far as we may."""
-
-    def try_again(function: Any, path: str, error: Any) -> None:
-        with contextlib.suppress(OSError):
-            os.chmod(os.path.dirname(path), 0o700)
-            function(path)
-
-    shutil.rmtree(place, onerror=try_again)
+    shutil.rmtree(place, ignore_errors=True)
+    if place.exists():
+        for folder, _, _ in os.walk(place):
+            with contextlib.suppress(OSError):
+                os.chmod(folder, 0o700)
+        shutil.rmtree(place)
 
 
 def _sync_folder(folder: Path) -> None:

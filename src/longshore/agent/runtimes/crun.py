@@ -144,7 +144,10 @@ class CrunRuntime:
         async with container.lock:
             if not holder.is_claimed(container.folder):
                 async with self._starts:
-                    self._begin(container)
+                    try:
+                        self._begin(container)
+                    except OSError as error:
+                        raise _not_started(str(error)) from error
                     await self._until_running(container)
             else:
                 await self._until_running(container)
@@ -413,11 +416,13 @@ class CrunRuntime:
         return not command or command.startswith(f"{self._crun}\0--root\0{self._state}\0".encode())
 
     async def _kill(self, container: Container) -> None:
-        container.kill(signal.SIGKILL)
-        if not await _within(container.ended, _KILL_SECONDS):
-            # Its first program may not have been there yet, or crun is stuck: then all goes, and with it the exit status.
-            self._hierarchy.kill_all(container.record.cgroup)
-            await container.ended.wait()
+        if container.pid() is not None:
+            container.kill(signal.SIGKILL)
+            if await _within(container.ended, _KILL_SECONDS):
+                return
+        # Its program is not there yet, or crun is stuck: then all goes, and with it the exit status.
+        self._hierarchy.kill_all(container.record.cgroup)
+        await container.ended.wait()
 
     def _watch_pids(self) -> None:
         if self._watch is None:

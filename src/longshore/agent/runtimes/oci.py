@@ -66,11 +66,11 @@ _ULIMITS = frozenset(
 # What the ECS-optimised image's Docker sets where nothing is said.
 _NOFILE = (1024, 4096)
 
-# ECS API reference, Tmpfs, mountOptions.
+# ECS API reference, Tmpfs, mountOptions, less what would make it another mount than a fresh tmpfs (bind, rbind, remount).
 _TMPFS_OPTIONS = frozenset(
     _words(
-        "defaults ro rw suid nosuid dev nodev exec noexec sync async dirsync remount mand nomand atime noatime diratime "
-        "nodiratime bind rbind unbindable runbindable private rprivate shared rshared slave rslave relatime norelatime "
+        "defaults ro rw suid nosuid dev nodev exec noexec sync async dirsync mand nomand atime noatime diratime "
+        "nodiratime unbindable runbindable private rprivate shared rshared slave rslave relatime norelatime "
         "strictatime nostrictatime mode uid gid nr_inodes nr_blocks mpol"
     )
 )
@@ -187,7 +187,7 @@ def configuration(
         },
         "mounts": _mounts(spec, binds),
         "linux": linux,
-        "annotations": dict(spec.labels),
+        # No annotations: crun takes orders by them (another seccomp filter, files to write to), and labels are the user's.
     }
 
 
