@@ -9,6 +9,8 @@ import shutil
 import subprocess
 import tarfile
 import threading
+import traceback
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -286,3 +288,47 @@ def test_a_missing_program_is_named(store: ImageStore, plain: Path, monkeypatch:
     with pytest.raises(ImageError, match="the program `umoci` is not installed"):
         store.import_file("x", plain)
     assert json.dumps(store.names()) == "[]"
+
+
+@needs_programs
+@pytest.mark.skipif(os.geteuid() != 0, reason="root alone can become somebody else")
+def test_who_is_not_root_imports_and_removes_too(tmp_path: Path) -> None:
+    """Also folders that their own owner may not enter."""
+    place = tmp_path / "place"
+    place.mkdir(mode=0o777)
+    place.chmod(0o777)
+    for above in (tmp_path, *tmp_path.parents):
+        if above.stat().st_uid == 0 and above.name.startswith(("pytest-", "test_")):
+            above.chmod(0o755)
+    closed = place / "closed.tar"
+    with tarfile.open(closed, "w") as made:
+        for name, mode in (("etc", 0o755), ("secret", 0o000), ("secret/below", 0o000)):
+            entry = tarfile.TarInfo(name)
+            entry.type, entry.mode = tarfile.DIRTYPE, mode
+            made.addfile(entry)
+        entry = tarfile.TarInfo("etc/passwd")
+        entry.size = len(PASSWD)
+        made.addfile(entry, io.BytesIO(PASSWD.encode()))
+    closed.chmod(0o644)
+    with warnings.catch_warnings():
+        # Later Pythons warn where there are threads (a test runner's): what this child runs takes no lock of theirs.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            os.setgid(65534)
+            os.setuid(65534)
+            os.environ["HOME"] = str(place)
+            store = ImageStore(place / "images")
+            image = store.import_file("x", closed)
+            assert image.passwd == PASSWD
+            assert store.remove("x")
+            assert list((place / "images" / "unpacked").iterdir()) == []
+            assert list((place / "images" / "work").iterdir()) == []
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0

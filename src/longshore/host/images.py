@@ -572,9 +572,11 @@ def _remove_tree(place: Path) -> None:
     """Also what an image has forbidden to be changed, as far as we may."""
     shutil.rmtree(place, ignore_errors=True)
     if place.exists():
-        for folder, _, _ in os.walk(place):
-            with contextlib.suppress(OSError):
-                os.chmod(folder, 0o700)
+        place.chmod(0o700)
+        for folder, below, _ in os.walk(place):
+            for name in below:  # before the walk comes to them
+                if not os.path.islink(os.path.join(folder, name)):
+                    os.chmod(os.path.join(folder, name), 0o700)
         shutil.rmtree(place)
 
 
