@@ -215,6 +215,22 @@ def test_without_capacity_the_job_says_so_and_runs_when_there_is_some() -> None:
         house.close()
 
 
+def test_an_idle_instance_gives_way_to_another_environments_job_on_a_small_machine() -> None:
+    house = InProcessHouse()
+    try:
+        house.assembly.machines._capacity = (2, 8192)
+        batch = BatchHouse(house).chain()
+        batch.environment("other")
+        batch.queue("others", "other")
+        batch.ended(batch.submit())
+        began = house.loop.time()
+        assert batch.ended(batch.submit(queue="others"))["status"] == "SUCCEEDED"
+        assert house.loop.time() - began < 10
+        batch.assert_memory_is_the_store()
+    finally:
+        house.close()
+
+
 # --- jobs that can't run here ---
 
 

@@ -290,18 +290,50 @@ def test_the_queue_of_higher_priority_is_served_first(batch: BatchHouse) -> None
 # --- events ---
 
 
-def test_each_change_of_a_job_is_told_once(batch: BatchHouse) -> None:
-    batch.house.house.outbox.hears = lambda detail_type: True
+def heard(batch: BatchHouse, detail_type: str) -> list[tuple[str, str]]:
+    """(id of the job, its status) of each event of the type, from now on."""
     told: list[tuple[str, str]] = []
-    append = batch.house.house.outbox.append
+    outbox = batch.house.house.outbox
+    append, hears = outbox.append, outbox.hears
 
     def hear(transaction: Any, event: Any) -> None:
-        if event.detail_type == "Batch Job State Change":
+        if event.detail_type == detail_type:
             told.append((event.resource.rpartition("/")[2], event.detail["status"]))
         append(transaction, event)
 
-    batch.house.house.outbox.append = hear
+    outbox.append, outbox.hears = hear, lambda asked: asked == detail_type or hears(asked)
+    return told
+
+
+def test_each_change_of_a_job_is_told_once(batch: BatchHouse) -> None:
+    batch.house.house.outbox.hears = lambda detail_type: True
+    told = heard(batch, "Batch Job State Change")
     job_id = batch.submit(script={"EXIT_CODE": "1,0", "RUN_SECONDS": "1"}, retryStrategy={"attempts": 2})
     batch.ended(job_id)
     attempt = ["RUNNABLE", "STARTING", "RUNNING"]
     assert [status for about, status in told if about == job_id] == [*attempt, *attempt, "SUCCEEDED"]
+
+
+def test_a_task_whose_end_is_the_first_that_is_reported_ran_all_the_same(batch: BatchHouse) -> None:
+    told = heard(batch, "Batch Job State Change")
+    job_id = batch.submit(script={"PULL_SECONDS": "30"})
+    batch.until(job_id, "STARTING")
+    task_arn = batch.house.settle(lambda: batch.job(job_id)["container"].get("taskArn"))
+    batch.ecs.submit_task_state_change(
+        cluster=batch.described()["ecsClusterArn"],
+        task=task_arn,
+        status="STOPPED",
+        containers=[{"containerName": "default", "status": "STOPPED", "exitCode": 0}],
+    )
+    ended = batch.ended(job_id)
+    assert (ended["status"], ended["attempts"][0]["startedAt"]) == ("SUCCEEDED", ended["startedAt"])
+    assert [status for about, status in told if about == job_id] == ["RUNNABLE", "STARTING", "RUNNING", "SUCCEEDED"]
+
+
+def test_a_job_that_stands_at_the_head_of_its_queue_is_told_of(batch: BatchHouse) -> None:
+    told = heard(batch, "Batch Job Queue Blocked")
+    large = [{"type": "MEMORY", "value": "99999999"}]
+    job_id = batch.submit(containerOverrides={"resourceRequirements": large})
+    batch.reason(job_id, "MISCONFIGURATION")
+    batch.house.pass_time(300)
+    assert told == [(job_id, "RUNNABLE")]

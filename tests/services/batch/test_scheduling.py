@@ -313,6 +313,31 @@ def test_only_what_is_above_minvcpus_is_given_back() -> None:
     assert decided(view) == [Retire(1, 1)]
 
 
+SHORT = {"number": 2, "troubles": (Trouble("no", "capacity", NOW + 60_000, instance_type="c.small"),)}
+GIVES_WAY: list[tuple[str, InstanceView, dict[str, Any], bool]] = [
+    ("idle for a moment", instance(1, idle_since=NOW - 5_000), {}, True),
+    ("just used", instance(1, idle_since=NOW - 4_999), {}, False),
+    ("with a job", instance(1, idle_since=0, jobs=1), {}, False),
+    ("of minvCpus", instance(1, idle_since=0), {"vcpus_min": 2}, False),
+    ("kept for its delay", instance(1, idle_since=NOW - 5_000, used=True), {"scale_down_delay_seconds": 1200}, False),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name, one, more, retired", GIVES_WAY, ids=[row[0] for row in GIVES_WAY])
+def test_an_idle_instance_gives_way_to_a_job_that_finds_no_capacity(
+    name: str, one: InstanceView, more: dict[str, Any], retired: bool
+) -> None:
+    has, lacks = environment(one, **more), environment(**SHORT)
+    found = decided(has, lacks, queue(*heads(ONE), environments=(2,)))
+    assert [each for each in found if isinstance(each, Retire)] == ([Retire(1, 1)] if retired else [])
+    assert not any(isinstance(each, Retire) for each in decided(has, lacks))
+
+
+def test_it_looks_again_when_an_instance_may_give_way() -> None:
+    found = snapshot(environment(instance(1, idle_since=NOW)), environment(**SHORT))
+    assert next_wake(found, NOW, IDLE) == NOW + 5_000
+
+
 # --- when to look again ---
 
 

@@ -10,11 +10,11 @@ from msgspec.structs import replace
 from longshore.aws.clock import milliseconds
 from longshore.aws.errors import AwsError
 from longshore.aws.principal import Principal
-from longshore.services.batch import acting, further, life, lifecycle, news, store, troubles
+from longshore.services.batch import acting, further, life, lifecycle, news, snapshots, store, troubles
 from longshore.services.batch.acting import within
 from longshore.services.batch.environments import SERVICE_TAG
 from longshore.services.batch.records import Environment, Instance, Intent, Wire
-from longshore.services.batch.scheduling.capacity import RESERVED_MIB
+from longshore.services.batch.scheduling.capacity import RESERVED_MIB, expand
 from longshore.services.batch.troubles import Later
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def launch(call: Call, intent: Intent) -> Later | None:
     if one is None or one.phase != "asked":
         return None
     environment = store.environment(call.transaction, one.environment)
-    if environment is None or environment.status != "VALID" or environment.resources is None:
+    if environment is None or environment.status != "VALID" or not _is_wanted(call, environment, one):
         _drop(call, one)
         return None
     try:
@@ -59,6 +59,12 @@ def launch(call: Call, intent: Intent) -> Later | None:
     troubles.end(call, environment, "permissions", "launch")
     news.instance_changed(call, environment.number, one.number)
     return None
+
+
+def _is_wanted(call: Call, environment: Environment, one: Instance) -> bool:
+    """Whether the environment still wants instances of the type: it may have been updated since the decision."""
+    wanted = (environment.resources or {}).get("instanceTypes") or ()
+    return any(one.instance_type == each.name for each in expand(wanted, snapshots.catalogue(call)))
 
 
 def _drop(call: Call, one: Instance) -> None:
@@ -151,6 +157,7 @@ def terminate(call: Call, intent: Intent) -> Later | None:
         if troubles.is_refusal(error):
             troubles.add(call, environment, "permissions", error.message)
         return troubles.later(intent.tries)
+    troubles.end(call, environment, "permissions")
     return None
 
 

@@ -28,6 +28,7 @@ _STEP = 64  # jobs that one transaction moves at most
 _QUEUE_PORTION = 4096  # jobs of a queue that is to go that are looked at; what runs at once is fewer
 QUEUE_HEALTHY = "JobQueue Healthy"  # as DescribeJobQueues shows it at AWS
 QUEUE_DELETED = "Job queue deleted"  # our words
+QUEUE_BLOCKED = "Batch Job Queue Blocked"
 LIMIT_REACHED = (
     "Canceled by JobStateTimeLimit action due to reason: {}"  # Batch user guide, "Job state time limit actions"
 )
@@ -142,11 +143,11 @@ def _tell(call: Call, number: int, because: str | None) -> None:
         return
     inner = within(call, job.account, job.region)
     after = life.apply(inner, job, lifecycle.Blocked(because))
-    if because is not None and after.blocked_since != job.blocked_since:
+    if because is not None and after.blocked_since != job.blocked_since and inner.is_heard(QUEUE_BLOCKED):
         # Batch user guide, "Batch job queue blocked events": detail as DescribeJobs shows the job.
         body = store.body(call.transaction, number)
         detail = views.job_detail(after, body, store.tags_of_job(call.transaction, number))
-        inner.emit("Batch Job Queue Blocked", views.job_arn(after), detail)
+        inner.emit(QUEUE_BLOCKED, views.job_arn(after), detail)
 
 
 def _time_limits(call: Call, told: dict[int, tuple[int, str]]) -> list[tuple[int, int, str]]:

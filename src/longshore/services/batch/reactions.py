@@ -15,7 +15,7 @@ from longshore.aws.clock import milliseconds
 from longshore.services.batch import acting, instances, life, news, store, tasks, troubles
 from longshore.services.batch.acting import within
 from longshore.services.batch.lifecycle import EXITED, TaskAccepted, TaskRunning, TaskStopped
-from longshore.services.batch.records import Environment, Instance, Job, Wire
+from longshore.services.batch.records import Environment, Instance, Status, Wire
 
 if TYPE_CHECKING:
     from longshore.kit.call import Call
@@ -39,15 +39,18 @@ def on_task(call: Call, event: Event) -> None:
             job = life.apply(call, job, TaskAccepted(token, task["taskArn"], task["containerInstanceArn"]))
     if job is None:
         return
-    if task["lastStatus"] == "RUNNING":
+    started_at = _moment(task.get("startedAt"))
+    stream = None
+    if started_at is not None:
         stream = tasks.log_stream(job, store.body(call.transaction, job.number), task["taskArn"])
-        started_at = _moment(task.get("startedAt")) or milliseconds(call.now)
-        life.apply(call, job, TaskRunning(task["taskArn"], started_at, stream))
-    elif task["lastStatus"] == "STOPPED":
-        life.apply(call, job, _stopped(call, job, task))
+        if job.status is Status.STARTING:
+            # Of a task that ended at once no RUNNING may have been reported. It ran all the same, and that is told.
+            job = life.apply(call, job, TaskRunning(task["taskArn"], started_at, stream))
+    if task["lastStatus"] == "STOPPED":
+        life.apply(call, job, _stopped(task, started_at, stream))
 
 
-def _stopped(call: Call, job: Job, task: Wire) -> TaskStopped:
+def _stopped(task: Wire, started_at: int | None, stream: str | None) -> TaskStopped:
     """The end of a task in Batch's words (batch.md 6.3)."""
     container: Wire = next((each for each in task["containers"] if each["name"] == tasks.CONTAINER), {})
     status_reason, reason = task.get("stoppedReason") or EXITED, container.get("reason")
@@ -62,10 +65,6 @@ def _stopped(call: Call, job: Job, task: Wire) -> TaskStopped:
         status_reason = FAILED_TO_START
     elif code in ("TerminationNotice", "SpotInterruption"):
         exit_code = reason = None  # Whatever was reported of its containers, the attempt ended with its host.
-    started_at = _moment(task.get("startedAt"))
-    stream = None
-    if started_at is not None:
-        stream = tasks.log_stream(job, store.body(call.transaction, job.number), task["taskArn"])
     return TaskStopped(
         task_arn=task["taskArn"],
         status_reason=status_reason,
@@ -89,8 +88,12 @@ def on_container_instance(call: Call, event: Event) -> None:
     """Source: ECS developer guide, "Container instance state change events". Most tell of tasks, and change nothing here."""
     detail = event.detail
     one = store.instance_of_id(call.transaction, detail["ec2InstanceId"])
-    if one is not None and one.container_instance_arn not in (None, detail["containerInstanceArn"]):
-        return  # It is registered in another cluster, too, or was before.
+    if one is not None and one.container_instance_arn is not None:
+        if one.container_instance_arn != detail["containerInstanceArn"]:
+            return  # It is registered in another cluster, too, or was before.
+        if detail["status"] != "INACTIVE":
+            _change(call, one, detail)
+            return
     environment = store.environment_of_cluster(call.transaction, detail["clusterArn"])
     if environment is None or (one is not None and one.environment != environment.number):
         return
@@ -101,8 +104,6 @@ def on_container_instance(call: Call, event: Event) -> None:
             _join(call, environment, _newcomer(call, environment, detail), detail)
     elif one.phase == "launched":
         _join(call, environment, one, detail)
-    elif one.phase in ("joined", "retiring"):
-        _change(call, one, detail)
 
 
 def _newcomer(call: Call, environment: Environment, detail: Wire) -> Instance:

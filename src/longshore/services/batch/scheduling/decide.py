@@ -24,6 +24,9 @@ from longshore.services.batch.scheduling.snapshot import (
     Snapshot,
 )
 
+GIVE_WAY_SECONDS = (
+    5  # after which an idle instance goes, when a job elsewhere finds no capacity: the machines are shared
+)
 _PLANNED = 1 << 60  # Numbers from here on are of instances that this decision launches.
 
 
@@ -73,6 +76,7 @@ class _Ground:
         self.vcpus_lasting = sum(one.vcpus for one in view.instances if one.lasts)
         self.launched: list[InstanceType] = []
         self.placed_on: set[int] = set()
+        self.is_short = False  # whether a job finds no instance here for want of capacity alone
 
     def launch(self, instance_type: InstanceType) -> None:
         room = Room(instance_type.memory_mib, instance_type.cpu, _PLANNED + len(self.launched))
@@ -100,6 +104,8 @@ def decide(snapshot: Snapshot, now: int, idle_seconds: int) -> list[Decision]:
     decisions: list[Decision] = []
     for queue in sorted(queues, key=lambda one: (-one.priority, one.number)):
         decisions += _walk(queue, grounds, snapshot, now)
+    if any(ground.is_short for ground in grounds.values()):
+        idle_seconds = min(idle_seconds, GIVE_WAY_SECONDS)
     for ground in grounds.values():
         _keep_minimum(ground, now)
         decisions += [Launch(ground.view.number, one.name, one.cpu, one.memory_mib) for one in ground.launched]
@@ -169,6 +175,9 @@ def _make_room(head: Head, usable: list[_Ground], demand_cpu: int, now: int) -> 
             ground.launch(chosen)
             ground.coming.take(head)
             return True
+    for ground in usable:
+        left = ground.view.vcpus_max - ground.vcpus
+        ground.is_short = ground.is_short or capacity.lacks(ground.view, head, vcpus_left=left, now=now)
     return None
 
 
@@ -231,7 +240,10 @@ def idle_until(view: EnvironmentView, one: InstanceView, idle_seconds: int) -> i
 
 def next_wake(snapshot: Snapshot, now: int, idle_seconds: int) -> int | None:
     """When time alone can change a decision, in epoch milliseconds. None: only news can."""
-    return min((moment for moment in _moments(snapshot, idle_seconds) if moment > now), default=None)
+    moments = list(_moments(snapshot, idle_seconds))
+    if any(trouble.code == "capacity" for view in snapshot.environments.values() for trouble in view.troubles):
+        moments += _moments(snapshot, min(idle_seconds, GIVE_WAY_SECONDS))
+    return min((moment for moment in moments if moment > now), default=None)
 
 
 def _moments(snapshot: Snapshot, idle_seconds: int) -> Iterator[int]:
