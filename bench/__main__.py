@@ -86,7 +86,7 @@ class Subject(Struct, frozen=True):
 def main() -> int:
     options = _options()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    began = datetime.now(UTC)
+    began, load_average = datetime.now(UTC), os.getloadavg()
     # On the same file system as a state folder would be, and gone at the end.
     folder = Path(tempfile.mkdtemp(prefix="longshore-bench.", dir=_SCRATCH))
     try:
@@ -98,7 +98,7 @@ def main() -> int:
         "date": began.isoformat(timespec="seconds"),
         "machine": f"{os.cpu_count()} x {_processor()}, {platform.system()} {platform.release()}",
         "python": platform.python_version(),
-        "load_average": os.getloadavg(),
+        "load_average": load_average,
         "rounds": options.rounds,
         "seconds": options.seconds,
     }
@@ -208,6 +208,8 @@ def _rows(load: Load, subjects: list[Subject], seen: dict[str, list[Seen]]) -> l
             row["times"] = statistics.median(
                 (mine.answers / mine.seconds) / (theirs.answers / theirs.seconds) for mine, theirs in pairs
             )
+            # On a busy machine requests a second are shares of it; CPU time is a server's own.
+            row["cpu_times"] = row["cpu_us"] / ours["cpu_us"]
             if row["server"] in load.bars:
                 row["bar"] = load.bars[row["server"]]
     if "cpu_us" in ours:
@@ -253,6 +255,7 @@ def _measure_jobs(options: Options, folder: Path) -> list[dict[str, Any]]:
 
 def _print(about: dict[str, Any], loads: list[dict[str, Any]], ends: list[dict[str, Any]]) -> None:
     print(f"{about['date']}, {about['machine']}, Python {about['python']}")
+    print(f"load average {about['load_average'][0]:.1f} before, {os.getloadavg()[0]:.1f} after")
     print(
         f"{about['rounds']} round(s) of {about['seconds']:g} s each, alternately; medians; signatures and policies on\n"
     )
@@ -297,6 +300,8 @@ def _verdict(row: dict[str, Any]) -> str:
     text = f"{row['times']:.1f} x as fast"
     if "bar" in row:
         text += f" (bar: {row['bar']:g} x, {'held' if row['times'] >= row['bar'] else 'MISSED'})"
+    if "cpu_times" in row:
+        text += f", {row['cpu_times']:.1f} x less CPU"
     return text
 
 

@@ -235,6 +235,7 @@ def _moment(text: str) -> datetime | None:
         return None
 
 
+@lru_cache(1024)
 def _canonical_path(path: str) -> str:
     if path == "/":
         return path
