@@ -71,7 +71,7 @@ def test_what_was_acknowledged_outlives_being_killed(tmp_path: Path) -> None:
 
 @pytest.mark.long
 def test_what_was_acknowledged_outlives_being_killed_many_times(tmp_path: Path) -> None:
-    kills(tmp_path / "longshore.db", 100, seed=2)
+    kills(tmp_path / "longshore.db", 40, seed=2)
 
 
 def test_a_kill_while_the_tables_are_being_made_leaves_none(tmp_path: Path) -> None:
