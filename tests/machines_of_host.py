@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import hashlib
+import inspect
 import os
 import shutil
 import signal
@@ -12,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -23,6 +26,37 @@ needs_root = pytest.mark.skipif(
     os.geteuid() != 0 or shutil.which("nsenter") is None,
     reason="namespaces need root, and looking into them nsenter",
 )
+
+_HOST_OF_ITS_OWN = """
+mount --make-rprivate / && mount -t tmpfs tmpfs /run
+ip link set lo up && ip link add out0 type veth peer name out1 && ip address add 203.0.113.2/24 dev out0 && ip link set out0 up && ip link set out1 up
+ip route add default via 203.0.113.1
+exec "$@"
+"""
+
+
+def on_a_host_of_its_own(test: Callable[..., None]) -> Callable[..., None]:
+    """For a test that looks at what the host has set: others change it at the same time.
+
+    It runs in another pytest, with a network and a /run of its own.
+    """
+
+    @functools.wraps(test)
+    def run(*args: Any, **kwargs: Any) -> None:
+        if os.environ.get("HOST_OF_ITS_OWN"):
+            test(*args, **kwargs)
+            return
+        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", inspect.getfile(test), "-k", test.__name__]
+        done = subprocess.run(
+            ["unshare", "-m", "-n", "/bin/sh", "-ec", _HOST_OF_ITS_OWN, "sh", *command],
+            env={**os.environ, "HOST_OF_ITS_OWN": "1"},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0 and " passed" in done.stdout, done.stdout + done.stderr
+
+    return run
+
 
 # Stands for the agent: says that it is there, and stays. What it was started with is told by the instance's files.
 AGENT = ("/bin/sh", "-c", "env > /tmp/agent-environment; echo agent is up; exec sleep 1000")

@@ -160,15 +160,16 @@ def test_only_its_user_and_root_are_heard(tmp_path: Path) -> None:
         async with supervised(tmp_path / "state") as here:
             path = socket_path(here.state)
             assert path.stat().st_mode & 0o777 == 0o600
-            # Also where the socket's mode has been opened to all.
-            for each in (path, here.state, *here.state.parents):
-                if each.is_relative_to(tmp_path.parents[1]):
-                    each.chmod(0o777)
-            assert await asyncio.get_running_loop().run_in_executor(None, _as_nobody, path) == "closed"
+            # Also where the socket's mode, and the way to it, have been opened to all.
+            modes = {each: each.stat().st_mode for each in (path, *path.parents)}
+            for each, mode in modes.items():
+                each.chmod(mode | 0o007)
+            try:
+                assert await asyncio.get_running_loop().run_in_executor(None, _as_nobody, path) == "closed"
+            finally:
+                for each, mode in modes.items():
+                    each.chmod(mode)
             assert (await here.connection.about()).fabric
-            for path in (tmp_path, *tmp_path.parents):
-                if path.is_relative_to(tmp_path.parents[1]):
-                    path.chmod(0o700)
 
     asyncio.run(run())
 

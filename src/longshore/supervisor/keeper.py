@@ -163,7 +163,10 @@ class Keeper:
             await asyncio.wait(self._launching.values())
         await asyncio.gather(*(self.terminate(instance_id) for instance_id in list(self._instances)))
         await self._on_network(self._fabric.remove)
-        self._hierarchy_remove(CGROUP)
+        for folder in self._hierarchy.folders(CGROUP):
+            # Alone, not what is below: that belongs to other supervisors.
+            with contextlib.suppress(OSError):
+                folder.rmdir()
         self._end_threads()
         for folder in (self._folders, self._trash):
             with contextlib.suppress(OSError):
@@ -241,7 +244,7 @@ class Keeper:
             limits = Limits(
                 cpu_shares=order.vcpus * 1024, memory_mib=order.memory_mib + _OWN_MIB, pids=_PIDS, devices=_RULES
             )
-            self._hierarchy.make(instance.cgroup, limits)
+            self._make_cgroup(instance.cgroup, limits)
             network = await self._on_network(
                 lambda: self._fabric.join(order.instance_id, order.private_ip, mac=order.mac, hop_limit=order.hop_limit)
             )
@@ -367,6 +370,17 @@ class Keeper:
             instance.process.forget()
         if instance.watching is not None and instance.watching is not asyncio.current_task():
             instance.watching.cancel()
+
+    def _make_cgroup(self, group: str, limits: Limits) -> None:
+        if any(folder.exists() for folder in self._hierarchy.folders(group)):
+            # Left by a supervisor whose state folder is gone.
+            self._hierarchy.kill_all(group)
+            self._hierarchy_remove(group)
+        try:
+            self._hierarchy.make(group, limits)
+        except FileNotFoundError:
+            # Another supervisor has just ended and taken the common parent away.
+            self._hierarchy.make(group, limits)
 
     async def _remove_cgroup(self, group: str) -> None:
         # The kernel takes a moment to take the last process out.
