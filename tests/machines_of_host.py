@@ -29,7 +29,8 @@ needs_root = pytest.mark.skipif(
 
 _HOST_OF_ITS_OWN = """
 mount --make-rprivate / && mount -t tmpfs tmpfs /run
-ip link set lo up && ip link add out0 type veth peer name out1 && ip address add 203.0.113.2/24 dev out0 && ip link set out0 up && ip link set out1 up
+ip link set lo up && ip link add out0 type veth peer name out1
+ip address add 203.0.113.2/24 dev out0 && ip link set out0 up && ip link set out1 up
 ip route add default via 203.0.113.1
 exec "$@"
 """
