@@ -21,6 +21,7 @@ ROLE = "ecsInstanceRole"
 POLICY = "arn:aws:iam::aws:policy/service-role/AmazonEC2ContainerServiceforEC2Role"
 NAME = "default"  # of the compute environment and of the queue
 _VCPUS_MAX = 256  # the wizard's own default
+_OPTIMAL_MIB = 4096  # c6i.large, the smallest
 _SETTLES_SECONDS = 20.0
 
 _TRUST = {
@@ -68,7 +69,7 @@ async def _instance_role(assembly: Assembly) -> None:
 
 async def _compute_environment(assembly: Assembly) -> None:
     machines: Machines = assembly.house.ports["machines"]
-    vcpus, _ = machines.capacity()
+    vcpus, memory_mib = machines.capacity()
     subnets = (await assembly.call_as_root("ec2", "DescribeSubnets", {}))["Subnets"]
     groups = (await assembly.call_as_root("ec2", "DescribeSecurityGroups", {}))["SecurityGroups"]
     request = {
@@ -80,7 +81,8 @@ async def _compute_environment(assembly: Assembly) -> None:
             "allocationStrategy": "BEST_FIT_PROGRESSIVE",
             "minvCpus": 0,
             "maxvCpus": max(1, min(vcpus, _VCPUS_MAX)),
-            "instanceTypes": ["optimal"],
+            # On a small host none of the sizes that `optimal` stands for would ever fit.
+            "instanceTypes": ["optimal"] if memory_mib >= _OPTIMAL_MIB else ["t3"],
             "subnets": [each["SubnetId"] for each in subnets],
             "securityGroupIds": [each["GroupId"] for each in groups if each["GroupName"] == "default"],
             "instanceRole": ROLE,

@@ -27,6 +27,7 @@ from longshore.settings import Settings
 from longshore.store.engine import open_store
 from longshore.store.migrate import DatabaseTooNew
 from longshore.supervisor import client as supervisor
+from longshore.supervisor.check import check
 from longshore.world import SystemClock, SystemEntropy
 
 log = structlog.get_logger("longshore.server")
@@ -125,6 +126,14 @@ async def _serve(settings: Settings, state: Path, *, with_defaults: bool) -> Non
 
 async def _use_local_machines(assembly: Assembly, state: Path) -> tuple[socket.socket, socket.socket]:
     """Has instances run on this host; the sockets at which they reach the metadata service and the API."""
+
+    lacking = check(state)
+    needed = [each for each in lacking if each.is_needed]
+    if needed:
+        shown = "".join(f"\n  {each.what}: {each.how}" for each in needed)
+        raise CannotStart(f"local machines can't run here; `--machines memory` needs nothing of this. Missing:{shown}")
+    for each in lacking:
+        log.warning("host", missing=each.what, how=each.how)
 
     async def supervise() -> Path:
         return await supervisor.start(state, share=assembly.settings.share)
