@@ -83,11 +83,10 @@ async def _serve(settings: Settings, state: Path, *, with_defaults: bool) -> Non
     assert starting is not None
 
     def finish() -> None:
-        # Told to end before it was ready, it need not become so first.
-        if assembly.is_ready:
-            end.set()
-        else:
+        # Told to end before it was ready, it need not become so first. Told twice, it ends once.
+        if not end.is_set() and not assembly.is_ready:
             starting.cancel()
+        end.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, finish)
