@@ -30,7 +30,7 @@ def page() -> str:
     lines = [
         "# Coverage",
         "",
-        "Made from the code by `scripts/coverage.py`. What is not offered is refused with the service's own error, and counted here.",
+        "Made from the code by `scripts/coverage.py`. What is not offered is refused with the service's own error.",
         "",
         "| service | offered | of |",
         "|---|---|---|",
