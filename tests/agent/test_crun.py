@@ -378,7 +378,7 @@ async def test_a_flood_waits_until_it_is_read_and_takes_little_disk(machine: Mac
     spec = machine.shell("dd if=/dev/zero bs=1M count=100 2>/dev/null; echo end")
     await runtime.create(spec)
     await runtime.start(spec.container_id)
-    spool = machine.root / "layers" / spec.container_id / "output"
+    spool = machine.root / "layers" / runtime._get(spec.container_id).record.layer / "output"
     while not spool.exists() or spool.stat().st_size < 8 << 20:
         await asyncio.sleep(0.01)
     await asyncio.sleep(0.2)
@@ -465,6 +465,43 @@ async def test_a_fresh_volume_is_the_tasks_and_goes_with_its_last_container(mach
     await runtime.remove("t-two")
     await runtime.remove("u-one")
     assert list((machine.root / "volumes").iterdir()) == []
+
+
+@inside_a_namespace
+async def test_a_layer_serves_again_only_if_its_container_has_left_no_trace(machine: Machine) -> None:
+    runtime = machine.runtime()
+    look = "ls -A / | wc -l; stat -c '%a %u' / /etc/hosts /etc/hostname; cat /etc/hosts; ls -A /scratch /home/worker"
+
+    async def layer_after(script: str, **more: Any) -> str:
+        spec = machine.shell(script, hostname="same", **more)
+        await runtime.create(spec)
+        name = runtime._get(spec.container_id).record.layer
+        await runtime.start(spec.container_id)
+        assert await runtime.wait(spec.container_id) == Exit(exit_code=0)
+        await runtime.remove(spec.container_id)
+        return name
+
+    _, fresh = await machine.run(runtime, machine.shell(look, hostname="same"))
+    untouched = await layer_after("cat /etc/passwd; echo output; touch /dev/shm/x")
+    assert await layer_after("true") == untouched
+    for touched in (
+        "touch /new",
+        "touch /new; rm /new",
+        "rm /etc/group",
+        "echo x >>/etc/passwd",
+        "echo 10.9.9.9 other >>/etc/hosts",
+        "chmod 600 /etc/hosts",
+        "chmod 711 /",
+        "mkdir /scratch/deep",
+        "touch /home/worker",
+    ):
+        used = await layer_after(touched)
+        assert await layer_after("true") != used, touched
+        assert (await machine.run(runtime, machine.shell(look, hostname="same")))[1] == fresh, touched
+    # With other contents of its own files it serves all the same.
+    name = await layer_after("true")
+    assert await layer_after("grep -q 10.1.1.1 /etc/hosts", extra_hosts=(("db", "10.1.1.1"),)) == name
+    assert (await machine.run(runtime, machine.shell(look, hostname="same")))[1] == fresh
 
 
 @inside_a_namespace

@@ -31,6 +31,7 @@ class Record(Struct, frozen=True, kw_only=True):
     task_id: str
     store: str  # the folder of the store that has the image
     digest: str
+    layer: str
     cgroup: str
     stop_signal: str = "SIGTERM"
     is_logged: bool = True

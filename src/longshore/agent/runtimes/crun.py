@@ -2,7 +2,7 @@
 
 In one folder, on disk:
 
-    layers/<id>/        what a container writes: its layer over the image, its own /etc/hosts and the like, its output
+    layers/<name>/      what a container writes: `layers.py`
     volumes/<task>/     fresh directories that a task's containers share
     images/             what was pulled here; imported images come from a folder that the instance shares with others
     trash/
@@ -10,7 +10,8 @@ In one folder, on disk:
 In another, best in memory, since a disk on which a database commits makes whoever creates files there wait:
 
     containers/<id>/    pipes, claim, exit ...; `config.json`, written last, says that the container was created
-    pids/  crun/
+    roots/<name>        where its layer is mounted
+    addresses/  pids/  crun/
 
 A container's start is at most once by its holder's claim, whatever happens to the agent. Everything else may be done again.
 """
@@ -37,8 +38,8 @@ from longshore.agent.runtimes import holder, oci
 from longshore.agent.runtimes.base import Chunk, ContainerError, ContainerSpec, Exit, Image
 from longshore.agent.runtimes.bridge import Bridge, Place
 from longshore.agent.runtimes.container import Container, Record, read_record
+from longshore.agent.runtimes.layers import Layers
 from longshore.agent.runtimes.watch import FolderWatch
-from longshore.host import mounts
 from longshore.host.cgroups import Hierarchy, Limits
 from longshore.host.image_names import UnpackedImage
 from longshore.host.images import ImageError, ImageStore
@@ -79,11 +80,11 @@ class CrunRuntime:
         self._containers = run / "containers"
         self._pids = run / "pids"
         self._state = run / "crun"
-        self._layers = root / "layers"
         self._volumes = root / "volumes"
         self._trash = root / "trash"
-        for folder in (self._containers, self._pids, self._state, self._layers, self._volumes, self._trash):
+        for folder in (self._containers, self._pids, self._state, self._volumes, self._trash):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._layers = Layers(root / "layers", run / "roots", self._throw_away)
         self._bridge = Bridge(run / "addresses")
         self._bridging = asyncio.Lock()
         self._own_images = ImageStore(root / "images")
@@ -182,12 +183,15 @@ class CrunRuntime:
                 self._known.pop(container_id, None)
                 container.close()
         await self._remove_group(self._group(container_id))
-        # The kernel takes some milliseconds for these.
-        await asyncio.to_thread(_unmount, self._containers / container_id / "rootfs")
         if self._bridge.has(container_id):
             async with self._bridging:
                 await asyncio.to_thread(self._bridge.remove, container_id)
-        self._discard(container_id, container.record.task_id if container else None)
+        record = container.record if container else None
+        if record is not None and not self._layers.give_back(record.layer, record.digest, lambda: self._hold(record)):
+            # The kernel takes some milliseconds for it.
+            await asyncio.to_thread(self._layers.unmount, record.layer)
+            self._layers.drop(record.layer)
+        self._discard(container_id, record.task_id if record else None)
 
     async def logs(self, container_id: str, after: int) -> AsyncIterator[Chunk]:
         container = self._get(container_id)
@@ -204,6 +208,7 @@ class CrunRuntime:
         for container in self._known.values():
             container.close()
         self._known.clear()
+        self._layers.close()
         if self._watch is not None:
             self._watch.close()
             self._watch = None
@@ -218,6 +223,10 @@ class CrunRuntime:
             if found is not None:
                 return store, found, place
         return None
+
+    def _hold(self, record: Record) -> int | None:
+        store = self._stores.get(record.store) or ImageStore(Path(record.store))
+        return store.hold(record.digest)
 
     async def _fetch(self, image: str) -> UnpackedImage:
         return await asyncio.to_thread(self._own_images.pull, image)
@@ -243,14 +252,17 @@ class CrunRuntime:
         held = store.hold(image.digest)
         if held is None:
             raise oci.refused(f"No such image: {spec.image}")
+        layer = ""  # that is nobody's yet
         try:
-            layer = self._layers / spec.container_id
-            for fresh in (folder, layer):
-                fresh.mkdir(mode=0o700)
+            folder.mkdir(mode=0o700)
             for pipe in holder.PIPES:
                 os.mkfifo(folder / pipe, 0o600)
-            rootfs = _overlay(folder / "rootfs", store.rootfs(image.digest), layer)
-            binds = [*self._files(layer, spec, oci.hostname_of(spec, facts), place), *self._binds(spec, rootfs)]
+            layer = self._layers.take(image.digest, store.rootfs(image.digest))
+            rootfs = self._layers.root(layer)
+            binds = [
+                *self._files(layer, spec, oci.hostname_of(spec, facts), place),
+                *self._binds(spec, rootfs),
+            ]
             network = place.path if place else None
             configuration = oci.configuration(spec, image, facts, rootfs=str(rootfs), binds=binds, network=network)
             group = self._group(spec.container_id)
@@ -260,6 +272,7 @@ class CrunRuntime:
                 task_id=spec.task_id,
                 store=store_folder,
                 digest=image.digest,
+                layer=layer,
                 cgroup=group,
                 stop_signal=image.stop_signal or "SIGTERM",
                 is_logged=spec.is_logged,
@@ -271,9 +284,12 @@ class CrunRuntime:
             container.image, held = held, -1
             fresh.rename(folder / "config.json")
             self._known[spec.container_id] = container
+            layer = ""
         finally:
             if held >= 0:
                 os.close(held)
+            if layer:
+                self._layers.drop(layer)
 
     def _container(self, record: Record) -> Container:
         name = record.container_id
@@ -281,7 +297,7 @@ class CrunRuntime:
             self._containers / name,
             record,
             self._hierarchy,
-            output=self._layers / name / "output",
+            output=self._layers.folder(record.layer) / "output",
             pid_file=self._pids / name,
         )
 
@@ -310,17 +326,16 @@ class CrunRuntime:
             devices=devices,
         )
 
-    def _files(self, layer: Path, spec: ContainerSpec, hostname: str, place: Place | None) -> list[oci.Bind]:
+    def _files(self, layer: str, spec: ContainerSpec, hostname: str, place: Place | None) -> list[oci.Bind]:
         address = place.address if place else "127.0.0.1"
         texts = {
             "hosts": oci.hosts_file(spec, hostname, _text("/etc/hosts"), address),
             "hostname": f"{hostname}\n",
             "resolv.conf": oci.resolver_file(spec, _text("/etc/resolv.conf")),
         }
-        for file, text in texts.items():
-            (layer / file).write_text(text)
-            (layer / file).chmod(0o644)
-        return [oci.Bind(source=str(layer / file), destination=f"/etc/{file}") for file in texts]
+        self._layers.write(layer, texts)
+        folder = self._layers.folder(layer)
+        return [oci.Bind(source=str(folder / file), destination=f"/etc/{file}") for file in texts]
 
     def _binds(self, spec: ContainerSpec, rootfs: Path) -> list[oci.Bind]:
         binds = []
@@ -378,7 +393,7 @@ class CrunRuntime:
             raise _not_started("the program `crun` is not installed on this instance")
         self._watch_pids()
         if container.image is None:
-            container.image = ImageStore(Path(container.record.store)).hold(container.record.digest)
+            container.image = self._hold(container.record)
             if container.image is None:
                 raise _not_started(f"its image {container.record.digest} is no longer here")
         container.begin()
@@ -449,16 +464,10 @@ class CrunRuntime:
         folder = self._containers / container_id
         if task_id is None and (record := read_record(folder)) is not None:
             task_id = record.task_id
-        _unmount(folder / "rootfs")
         self._bridge.remove(container_id)
         (self._pids / container_id).unlink(missing_ok=True)
-        waste = [self._layers / container_id]
         if task_id is not None and not self._has_others(task_id, container_id):
-            waste.append(self._task_volumes(task_id))
-        for place in waste:
-            with contextlib.suppress(FileNotFoundError):
-                place.rename(self._trash / secrets.token_hex(8))
-                self._empty_trash_soon()
+            self._throw_away(self._task_volumes(task_id))
         for place in (self._state / container_id, folder):
             shutil.rmtree(place, ignore_errors=True)
 
@@ -468,6 +477,11 @@ class CrunRuntime:
             return True  # There is nothing to keep or to throw away.
         others = (each for each in self._containers.iterdir() if each.name != container_id)
         return any((record := read_record(each)) is not None and record.task_id == task_id for each in others)
+
+    def _throw_away(self, place: Path) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            place.rename(self._trash / secrets.token_hex(8))
+            self._empty_trash_soon()
 
     def _empty_trash_soon(self) -> None:
         if self._emptying is None:
@@ -486,11 +500,15 @@ class CrunRuntime:
         if self._has_swept:
             return
         self._has_swept = True
-        folders = (each.name for each in (*self._containers.iterdir(), *self._layers.iterdir()))
-        for name in {*folders, *self._bridge.names()}:
-            if read_record(self._containers / name) is None:
+        used = set()
+        for name in {*(each.name for each in self._containers.iterdir()), *self._bridge.names()}:
+            record = read_record(self._containers / name)
+            if record is None:
                 self._hierarchy.remove(self._group(name))
                 self._discard(name)
+            else:
+                used.add(record.layer)
+        self._layers.sweep(used)
         self._empty_trash_soon()
 
 
@@ -503,36 +521,6 @@ def _default_run(root: Path) -> Path:
 
 def _not_started(why: str) -> ContainerError:
     return ContainerError(f"CannotStartContainerError: Error response from daemon: {why}")
-
-
-def _overlay(place: Path, lower: Path, layer: Path) -> Path:
-    """The image with a layer of the container's own on top."""
-    upper, work = layer / "upper", layer / "work"
-    for folder in (place, upper, work):
-        folder.mkdir()
-    found = lower.stat()
-    upper.chmod(stat.S_IMODE(found.st_mode))
-    os.chown(upper, found.st_uid, found.st_gid)
-    layers = f"lowerdir={_escaped(lower)},upperdir={_escaped(upper)},workdir={_escaped(work)}"
-    try:
-        # `volatile`: the layer does not outlive the instance, so its end need not wait for the disk.
-        mounts.mount("overlay", str(place), flags=mounts.NO_DEVICES, options=f"{layers},volatile")
-    except OSError:
-        mounts.mount("overlay", str(place), flags=mounts.NO_DEVICES, options=layers)
-    return place
-
-
-def _unmount(place: Path) -> None:
-    if place.exists():
-        with contextlib.suppress(OSError):
-            mounts.unmount(str(place))
-
-
-def _escaped(path: Path) -> str:
-    text = str(path)
-    for special in ("\\", ",", ":"):
-        text = text.replace(special, f"\\{special}")
-    return text
 
 
 def _host_path(source: str) -> Path:
