@@ -35,11 +35,10 @@ def test_a_host_that_has_all_lacks_nothing() -> None:
 
 
 def test_what_is_missing_is_told_with_the_way_to_get_it() -> None:
-    (found,) = missing(without("crun", "runc"), has_way_out=True)
+    (found,) = missing(without("crun"), has_way_out=True)
     assert (found.what, found.how) == ("crun, which runs containers", "`apt-get install -y crun` as root")
-    (found,) = missing(without("crun", "runc", "apt-get"), has_way_out=True)
+    (found,) = missing(without("crun", "apt-get"), has_way_out=True)
     assert found.how == "`dnf install -y crun` as root"
-    assert missing(without("crun"), has_way_out=True) == []
     assert told(without("sudo")) == ["root"]
     assert told(replace(_WHOLE, file_systems="nodev\tproc\n")) == ["the overlay file system"]
     assert told(replace(_WHOLE, controllers="cpu pids"))[0] == "control groups"

@@ -49,7 +49,7 @@ def missing(host: Host, *, has_way_out: bool) -> list[Missing]:
     if not host.is_root and not host.has("sudo"):
         found.append(Missing(what="root: instances are namespaces", how="start as root, or install sudo"))
     found += _kernel(host)
-    if not host.has("crun") and not host.has("runc"):
+    if not host.has("crun"):
         found.append(Missing(what="crun, which runs containers", how=_install(host, "crun")))
     if has_way_out and not (host.has("nft") or host.has("iptables")):
         found.append(
