@@ -14,7 +14,6 @@ import platform
 import shutil
 import signal
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -22,11 +21,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from msgspec import Struct
 
 from bench import account, containers, jobs, servers
-from bench.load import Plan, Seen
+from bench.load import Plan, Seen, send
 from bench.requests import prepared
 from bench.servers import Server
 
@@ -165,15 +163,7 @@ def _send(load: Load, subject: Subject, options: Options) -> Seen:
         warm_up_seconds=options.warm_up_seconds,
         pids=[server.pid],
     )
-    done = subprocess.run(
-        [sys.executable, "-m", "bench.load"],
-        cwd=servers.ROOT,
-        input=msgspec.json.encode(plan),
-        stdout=subprocess.PIPE,
-        check=True,
-        timeout=options.seconds + options.warm_up_seconds + 60,
-    )
-    return msgspec.json.decode(done.stdout, type=Seen)
+    return send(plan)
 
 
 def _rows(load: Load, subjects: list[Subject], seen: dict[str, list[Seen]]) -> list[dict[str, Any]]:
@@ -226,7 +216,7 @@ def _measure_jobs(options: Options, folder: Path) -> list[dict[str, Any]]:
     measured: list[tuple[str, Callable[[], containers.Rate]]] = [
         (
             f"longshore up --machines {options.machines}",
-            lambda: jobs.rate(folder, image, options.machines, options.jobs),
+            lambda: jobs.rate(folder, image, options.machines, options.jobs * jobs.MORE[options.machines]),
         ),
         ("crun run, one after another", lambda: containers.crun(folder, image, 1, max(8, options.jobs // 4))),
         ("crun run, 4 at a time", lambda: containers.crun(folder, image, 4, max(8, options.jobs // 2))),

@@ -12,6 +12,7 @@ import base64
 import collections
 import json
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -32,6 +33,7 @@ class Plan(msgspec.Struct, frozen=True):
     seconds: float
     warm_up_seconds: float
     pids: list[int]  # whose CPU time is told, with all their descendants
+    count: int = 0  # that many requests, however long they take; 0: for `seconds`
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -50,13 +52,19 @@ class _Run:
         self.plan = plan
         self.requests = [base64.b64decode(each) for each in plan.requests]
         self.next = 0
+        self.left = plan.count
+        self.all_answered = asyncio.Event()
         self.is_measuring = False
         self.is_over = False
         self.latencies: list[float] = []
         self.statuses: collections.Counter[int] = collections.Counter()
         self.first_refusal = ""
 
-    def take(self) -> bytes:
+    def take(self) -> bytes | None:
+        """None: all have been sent."""
+        if self.is_over or (self.plan.count and not self.left):
+            return None
+        self.left -= 1
         request = self.requests[self.next]
         self.next = (self.next + 1) % len(self.requests)
         return request
@@ -66,17 +74,24 @@ class _Run:
             return
         self.latencies.append(seconds)
         self.statuses[status] += 1
+        if len(self.latencies) == self.plan.count:
+            self.all_answered.set()
         if not 200 <= status < 300 and not self.first_refusal:
             self.first_refusal = f"{status} {body[:300].decode('utf-8', 'replace')}"
 
     async def run(self) -> Seen:
         loop = asyncio.get_running_loop()
+        self.is_measuring = self.plan.count > 0
+        start, own, cpu = time.perf_counter(), time.process_time(), cpu_seconds(self.plan.pids)
         for _ in range(self.plan.connections):
             await loop.create_connection(lambda: _Connection(self), self.plan.host, self.plan.port)
-        await asyncio.sleep(self.plan.warm_up_seconds)
-        self.is_measuring = True
-        start, own, cpu = time.perf_counter(), time.process_time(), cpu_seconds(self.plan.pids)
-        await asyncio.sleep(self.plan.seconds)
+        if self.plan.count:
+            await self.all_answered.wait()
+        else:
+            await asyncio.sleep(self.plan.warm_up_seconds)
+            self.is_measuring = True
+            start, own, cpu = time.perf_counter(), time.process_time(), cpu_seconds(self.plan.pids)
+            await asyncio.sleep(self.plan.seconds)
         self.is_measuring = False
         spent, own, cpu = time.perf_counter() - start, time.process_time() - own, cpu_seconds(self.plan.pids) - cpu
         self.is_over = True
@@ -107,12 +122,13 @@ class _Connection(asyncio.Protocol):
         self._send()
 
     def _send(self) -> None:
-        if self._run.is_over:
+        request = self._run.take()
+        if request is None:
             self._transport.close()
             return
         self._got.clear()
         self._sent_at = time.perf_counter()
-        self._transport.write(self._run.take())
+        self._transport.write(request)
 
     def data_received(self, data: bytes) -> None:
         got = self._got
@@ -136,7 +152,7 @@ class _Connection(asyncio.Protocol):
             self._send()
 
     def connection_lost(self, error: Exception | None) -> None:
-        if self._run.is_over:
+        if self._run.is_over or self._run.plan.count:
             return
         if error is not None:
             self._run.answered(time.perf_counter() - self._sent_at, _STOPPED, str(error).encode())
@@ -166,6 +182,19 @@ def cpu_seconds(pids: list[int]) -> float:
         total += used.get(pid, 0.0)
         waiting += children.get(pid, [])
     return total
+
+
+def send(plan: Plan) -> Seen:
+    """Runs the plan in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.load"],
+        cwd=Path(__file__).parent.parent,
+        input=msgspec.json.encode(plan),
+        stdout=subprocess.PIPE,
+        check=True,
+        timeout=plan.seconds + plan.warm_up_seconds + 60,
+    )
+    return msgspec.json.decode(done.stdout, type=Seen)
 
 
 def main() -> None:
