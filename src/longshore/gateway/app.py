@@ -192,7 +192,7 @@ class Gateway:
             if found is None:
                 raise AwsError("UnknownOperationException", f"no such stream: {scope['path']}", status=404)
             room, stream = found
-            turn = self._admit(room, stream, request, endpoint)
+            turn, ask = self._admit(room, stream, request, endpoint)
         except AwsError as error:
             status = error.status or 400
             await send(
@@ -206,7 +206,7 @@ class Gateway:
             await send({"type": "websocket.http.response.body", "body": body})
             return
         await send({"type": "websocket.accept"})
-        session = _WebsocketSession(self._house, turn, dict(parse_qsl(request.query_string)), receive, send)
+        session = _WebsocketSession(self._house, turn, ask, dict(parse_qsl(request.query_string)), receive, send)
         try:
             await stream.handler(session)
         except asyncio.CancelledError:
@@ -216,9 +216,20 @@ class Gateway:
         finally:
             await session.close(1000)
 
-    def _admit(self, room: str, stream: Stream, request: HttpRequest, endpoint: str) -> Turn:
-        now = self._house.clock.now()
-        principal = self._authenticator.authenticate(request, now, json_style=True)
+    def _admit(self, room: str, stream: Stream, request: HttpRequest, endpoint: str) -> tuple[Turn, Callable[[], Call]]:
+        """Who speaks; and what asks the policies again, with the handshake as it was. AwsError: it is not let in."""
+        principal = self._authenticator.authenticate(request, self._house.clock.now(), json_style=True)
+        region = self._house.settings.region
+
+        def ask() -> Call:
+            return self._ask_for_stream(room, stream, request, endpoint, principal)
+
+        self._dispatcher.tell(ask(), False, None)
+        return Turn(self._house, room, principal, region, endpoint), ask
+
+    def _ask_for_stream(
+        self, room: str, stream: Stream, request: HttpRequest, endpoint: str, principal: Principal
+    ) -> Call:
         name = stream.action.partition(":")[2]
         region = self._house.settings.region
         call = self._call(room, name, region, principal, request, endpoint, self._house.ids.uuid())
@@ -236,16 +247,24 @@ class Gateway:
             raise
         except (KeyError, ValueError) as error:
             raise AwsError("InvalidParameterException", f"the handshake lacks {error}", status=400) from error
-        self._dispatcher.tell(call, False, None)
-        return Turn(self._house, room, principal, region, endpoint)
+        return call
 
 
 class _WebsocketSession:
     """A StreamSession over ASGI."""
 
-    def __init__(self, house: House, turn: Turn, query: Mapping[str, str], receive: Receive, send: Send) -> None:
+    def __init__(
+        self,
+        house: House,
+        turn: Turn,
+        ask: Callable[[], Call],
+        query: Mapping[str, str],
+        receive: Receive,
+        send: Send,
+    ) -> None:
         self.house = house
         self.turn = turn
+        self._ask = ask
         self.query = query
         self._receive = receive
         self._send = send
@@ -264,6 +283,13 @@ class _WebsocketSession:
                 text: str | None = message.get("text")
                 return text if text is not None else str(message["bytes"], "utf-8", "replace")
         return None
+
+    def is_allowed(self) -> bool:
+        try:
+            self._ask()
+        except AwsError:
+            return False
+        return True
 
     async def close(self, code: int = 1000) -> None:
         if self._open:

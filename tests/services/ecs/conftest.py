@@ -117,6 +117,10 @@ class Socket:
         self.inbox: asyncio.Queue[str | None] = asyncio.Queue()
         self.sent: list[dict[str, Any]] = []
         self.closed = False
+        self.allowed = True  # what the policies say
+
+    def is_allowed(self) -> bool:
+        return self.allowed
 
     async def send(self, text: str) -> None:
         self.sent.append(json.loads(text))
@@ -261,9 +265,13 @@ class Room:
         return answer
 
     def open(
-        self, arn: str, instance_id: str = "i-0123456789abcdef0", cluster: str = "demo", path: str = "/acs/ws"
-    ) -> Socket:
-        """Opens a stream as the agent of the instance; AwsError as its handshake would be refused."""
+        self, arn: str, instance_id: str = "i-0123456789abcdef0", cluster: str = "demo", path: str = "/acs/ws",
+        allowed: bool = True,
+    ) -> Socket:  # fmt: skip
+        """Opens a stream as the agent of the instance; AwsError as its handshake would be refused.
+
+        `allowed` False: its role's policy was changed just after the handshake was let in.
+        """
         (stream,) = [each for each in SERVICE.streams if each.path == path]
         query = {
             "agentHash": "a8b3e7d3", "agentVersion": "1.105.1", "clusterArn": cluster, "containerInstanceArn": arn,
@@ -271,6 +279,7 @@ class Room:
             "seqNum": "1", "cluster": cluster, "containerInstance": arn,
         }  # fmt: skip
         socket = Socket(self, self.agent(instance_id), query)
+        socket.allowed = allowed
         row = SERVICE.access[stream.action.partition(":")[2]]
 
         def admit(transaction: Any) -> None:

@@ -294,3 +294,48 @@ def test_measurements_are_answered_in_the_agents_own_form(room) -> None:  # type
     assert len(socket.of("HeartbeatMessage")) == 1
     socket.inbox.put_nowait(None)
     room.turn()
+
+
+def role_changed(room: Any, account: str = "123456789012") -> None:
+    room.hear(
+        Event(
+            source="aws.iam",
+            detail_type="IAM Role Changed",
+            account=account,
+            region="us-east-1",
+            time=room.clock.now(),
+            resource=f"arn:aws:iam::{account}:role/ecsInstanceRole",
+            detail={"roleName": "ecsInstanceRole"},
+        )
+    )
+
+
+def test_a_stream_whose_role_may_poll_no_longer_ends(room) -> None:  # type: ignore[no-untyped-def]
+    arn, socket = room.joined()
+    role_changed(room)
+    assert not socket.closed  # The role has changed, and may still poll.
+    socket.allowed = False
+    role_changed(room, account="999999999999")
+    assert not socket.closed  # Another account's roles are none of it.
+    role_changed(room)
+    assert socket.closed
+    assert not instance(room, arn)["agentConnected"]
+    room.open(arn)
+    assert instance(room, arn)["agentConnected"]
+
+
+def test_a_stream_that_was_let_in_while_its_role_changed_ends_before_anything_is_said(room) -> None:  # type: ignore[no-untyped-def]
+    arn, _ = room.joined()
+    late = room.open(arn, allowed=False)
+    assert (late.closed, late.sent) == (True, [])
+    assert not instance(room, arn)["agentConnected"]
+
+
+def test_measurements_end_with_the_right_to_send_them(room) -> None:  # type: ignore[no-untyped-def]
+    arn, _ = room.joined()
+    socket = room.open(arn, path="/tcs/ws")
+    room.turn(100)
+    assert not socket.closed and len(socket.of("HeartbeatMessage")) == 3
+    socket.allowed = False
+    room.turn(31)
+    assert socket.closed

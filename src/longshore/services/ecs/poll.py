@@ -119,7 +119,8 @@ class _Poll:
     async def run(self) -> None:
         listening = asyncio.create_task(self._listen())
         try:
-            await self._greet()
+            if not self._over():
+                await self._greet()
             while not self._over():
                 self._notifier.news.clear()
                 await self._deliver()
@@ -132,7 +133,14 @@ class _Poll:
             await asyncio.gather(listening, return_exceptions=True)
 
     def _over(self) -> bool:
-        """Ended by the agent, by a newer stream of it, or because the instance was deregistered."""
+        """Ended by the agent, by a newer stream of it, because its role may poll no longer, or the instance was
+        deregistered.
+
+        At AWS a stream lives on until its agent opens the next, within half an hour; here a refusal is to be seen at once.
+        """
+        if self._notifier.doubted:
+            self._notifier.doubted = False
+            self._ended = self._ended or not self._session.is_allowed()
         if self._ended or self._notifier.replaced:
             return True
         return self._turn.read(lambda call: store.instance_status(place(call), self._instance.id)) not in _OPEN
@@ -330,7 +338,10 @@ async def telemetry(session: StreamSession) -> None:
     house = session.house
     receiving: asyncio.Future[str | None] = asyncio.ensure_future(session.receive())
     try:
-        while turn.read(lambda call: store.instance_status(place(call), references.last_part(arn))) in _OPEN:
+        while (
+            session.is_allowed()
+            and turn.read(lambda call: store.instance_status(place(call), references.last_part(arn))) in _OPEN
+        ):
             done, _ = await asyncio.wait((receiving,), timeout=house.settings.heartbeat_seconds)
             if not done:
                 await session.send(acs.heartbeat(house.ids.uuid()))

@@ -17,7 +17,7 @@ from longshore.services.ecs.operations import (
     task_definitions,
     tasks,
 )  # fmt: skip
-from longshore.services.ecs.reactions import on_instance_state_change
+from longshore.services.ecs.reactions import on_instance_state_change, on_role_change
 
 SERVICE = Service(
     "ecs",
@@ -27,5 +27,8 @@ SERVICE = Service(
     ],
     access=ACCESS,
     loops=[Housekeeping],
-    subscriptions={"EC2 Instance State-change Notification": on_instance_state_change},
+    subscriptions={
+        "EC2 Instance State-change Notification": on_instance_state_change,
+        "IAM Role Changed": on_role_change,
+    },
 )  # fmt: skip

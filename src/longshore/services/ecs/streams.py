@@ -20,6 +20,9 @@ class Notifier:
     def __init__(self) -> None:
         self.news = asyncio.Event()
         self.replaced = False
+        self.doubted = (
+            True  # Whether its agent may still have it: between the handshake and now a policy may have changed.
+        )
 
 
 def registry(house: House) -> dict[str, Notifier]:
@@ -50,3 +53,11 @@ def wake(house: House, container_instance_arn: str) -> None:
     notifier = registry(house).get(container_instance_arn)
     if notifier is not None:
         notifier.news.set()
+
+
+def doubt(house: House, account: str) -> None:
+    """What somebody of the account may do has changed: its streams ask again whether they are allowed."""
+    for arn, notifier in registry(house).items():
+        if arn.split(":")[4] == account:
+            notifier.doubted = True
+            notifier.news.set()
