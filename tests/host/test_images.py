@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import tarfile
+import tempfile
 import threading
 import traceback
 import warnings
@@ -292,14 +293,15 @@ def test_a_missing_program_is_named(store: ImageStore, plain: Path, monkeypatch:
 
 @needs_programs
 @pytest.mark.skipif(os.geteuid() != 0, reason="root alone can become somebody else")
-def test_who_is_not_root_imports_and_removes_too(tmp_path: Path) -> None:
+def test_who_is_not_root_imports_and_removes_too() -> None:
     """Also folders that their own owner may not enter."""
-    place = tmp_path / "place"
-    place.mkdir(mode=0o777)
+    # Not pytest's folder: those above it are closed to others.
+    with tempfile.TemporaryDirectory(prefix="longshore-test-") as folder:
+        _import_as_nobody(Path(folder))
+
+
+def _import_as_nobody(place: Path) -> None:
     place.chmod(0o777)
-    for above in (tmp_path, *tmp_path.parents):
-        if above.stat().st_uid == 0 and above.name.startswith(("pytest-", "test_")):
-            above.chmod(0o755)
     closed = place / "closed.tar"
     with tarfile.open(closed, "w") as made:
         for name, mode in (("etc", 0o755), ("secret", 0o000), ("secret/below", 0o000)):
