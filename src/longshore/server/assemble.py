@@ -42,6 +42,9 @@ from longshore.services.sts.service import SERVICE as STS
 from longshore.settings import Settings
 from longshore.store.engine import Store, Transaction
 
+# What is handed to rooms here. All else that is found beside it is a room's own memory.
+_PORTS = ("imds", "machines")
+
 SERVICES = {room.name: room for room in (IAM, STS, EC2, ECS, BATCH, LOGS, CLOUDTRAIL)}
 
 
@@ -105,7 +108,7 @@ class Assembly:
         # `local` machines need the supervisor: run.py makes them.
         self.use(MemoryMachines(house, self.indoors) if settings.machines == "memory" else NoMachines())
         self._tasks: list[asyncio.Task[None]] = []
-        _forget()
+        self._forget()
 
     def use(self, machines: Machines) -> None:
         """What instances run on. Before `start`."""
@@ -159,14 +162,16 @@ class Assembly:
         there = await self.machines.list()
         await asyncio.gather(*(self.machines.terminate(each.instance_id) for each in there))
         await self.house.store.write(_empty)
-        _forget()
+        self._forget()
         await self.start()
 
-
-def _forget() -> None:
-    """What was cached under identity versions, which begin anew with each database."""
-    entitlements.forget()
-    sessions.forget()
+    def _forget(self) -> None:
+        """What rooms remember of the database, and what was cached under identity versions, which begin anew with each."""
+        ours = {name: port for name, port in self.house.ports.items() if name in _PORTS}
+        self.house.ports.clear()
+        self.house.ports.update(ours)
+        entitlements.forget()
+        sessions.forget()
 
 
 def _empty(transaction: Transaction) -> None:
