@@ -21,9 +21,12 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 class Server:
-    """`longshore serve` or `up` on a free port. `end()` returns its exit code."""
+    """`longshore serve` or `up` on a free port. `end()` returns its exit code. `before`: words before the command."""
 
-    def __init__(self, state: Path, *arguments: str, command: str = "serve", ready_seconds: float = 30.0) -> None:
+    def __init__(
+        self, state: Path, *arguments: str, command: str = "serve", ready_seconds: float = 30.0,
+        before: tuple[str, ...] = (),
+    ) -> None:  # fmt: skip
         environment = {key: value for key, value in os.environ.items() if not key.startswith("AWS_")}
         environment |= {"LONGSHORE_ROOT_ACCESS_KEY_ID": ROOT_KEY, "LONGSHORE_ROOT_SECRET_ACCESS_KEY": ROOT_SECRET}
         self.state = state
@@ -31,7 +34,7 @@ class Server:
         self._log = self.log_path.open("ab")
         began = time.monotonic()
         self.process = subprocess.Popen(
-            [*LONGSHORE, command, "--port", "0", "--state", str(state), *arguments],
+            [*before, *LONGSHORE, command, "--port", "0", "--state", str(state), *arguments],
             stdout=subprocess.PIPE,
             stderr=self._log,
             env=environment,
