@@ -11,6 +11,7 @@ from longshore.gateway.context import RequestContext
 from longshore.gateway.ports import Entitlements, Identities
 from longshore.kit.access import Access, Question
 from longshore.kit.call import Call
+from longshore.policy import doubt
 from longshore.policy import evaluate as policy
 from longshore.policy.evaluate import Decision
 
@@ -19,7 +20,7 @@ _NO_TRUST = Decision(allowed=False, because="")
 _NO_TRUST_ALLOWS = "because no role trust policy allows"
 _ANY = Access()
 # Sources of the forms: iam.md 6 and the services' own references. EC2 has a code of its own.
-_CODES = {"iam": "AccessDenied", "sts": "AccessDenied", "ec2": "UnauthorizedOperation"}
+_CODES = {"iam": "AccessDenied", "sts": "AccessDenied", "autoscaling": "AccessDenied", "ec2": "UnauthorizedOperation"}
 
 
 def refusal(service: str, principal: Principal, question: Question, because: str) -> AwsError:
@@ -30,7 +31,7 @@ def refusal(service: str, principal: Principal, question: Question, because: str
     if service == "ec2":
         text = f"You are not authorized to perform this operation. {text}"
     # ECS and Logs answer 400 with an exception of their own name; query services and Batch 403.
-    status = 403 if service in ("iam", "sts", "ec2", "batch", "longshore") else 400
+    status = 403 if service in ("iam", "sts", "ec2", "autoscaling", "batch", "longshore") else 400
     return AwsError(_CODES.get(service, "AccessDeniedException"), text, status=status)
 
 
@@ -85,6 +86,22 @@ class Authorizer:
         decision = policy.evaluate(asked, policies, trust, "trust")
         # STS says no more than that, so that nobody learns which roles there are.
         return _NO_TRUST if decision.because.startswith(_NO_TRUST_ALLOWS) else decision
+
+    def open_keys(self, call: Call, question: Question, unknown: frozenset[str]) -> frozenset[str]:
+        """Of the condition keys that are not known before the call is made, those on which the decision rests.
+
+        For explanations: `decide` answers as if they were what `call` says. Empty: the answer is sure.
+        """
+        principal, transaction = call.principal, call.transaction
+        trusts = question.action in _ASKS_THE_TRUST
+        if principal.kind in ("root", "service") and not trusts:
+            return frozenset()
+        policies = self._entitlements.policies_of(transaction, principal)
+        asked = policy.Question(principal, question.action, question.resource, self._context(call, question))
+        if not trusts:
+            return doubt.open_keys(asked, policies, unknown)
+        trust = self._entitlements.trust_policy_of(transaction, question.resource)
+        return frozenset() if trust is None else doubt.open_keys(asked, policies, unknown, trust, "trust")
 
     def assume(self, call: Call, role_arn: str, service: str, *, session_name: str | None = None) -> Principal:
         from longshore.aws.principal import service as service_principal

@@ -12,6 +12,7 @@ from longshore.kit.call import Call
 
 if TYPE_CHECKING:
     from longshore.aws.clock import Clock
+    from longshore.aws.errors import AwsError
     from longshore.aws.ids import Ids
     from longshore.kit.event import Event
     from longshore.kit.operation import Response
@@ -25,16 +26,20 @@ T = TypeVar("T")
 class Decision(Protocol):
     @property
     def allowed(self) -> bool: ...
+    @property
+    def because(self) -> str: ...  # the end of AWS's message; empty when allowed
 
 
 class Authorizer(Protocol):
     def decide(self, call: Call, question: Question) -> Decision: ...
     def require(self, call: Call, question: Question) -> None: ...
+    def open_keys(self, call: Call, question: Question, unknown: frozenset[str]) -> frozenset[str]: ...
     def assume(self, call: Call, role_arn: str, service: str, *, session_name: str | None = None) -> Principal: ...
 
 
 class Peers(Protocol):
     def call(self, call: Call, service: str, operation: str, request: dict[str, Any], as_: Principal) -> Response: ...
+    def tell(self, call: Call, writes: bool, error: AwsError | None) -> None: ...
 
 
 class Outbox(Protocol):
