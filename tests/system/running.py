@@ -19,6 +19,9 @@ REGION = "us-east-1"
 LONGSHORE = [sys.executable, "-m", "longshore"]
 CHECKOUT = Path(__file__).resolve().parents[2]
 
+# Service models are read once.
+_SESSION = botocore.session.get_session()
+
 
 class Server:
     """`longshore serve` or `up` on a free port. `end()` returns its exit code. `before`: words before the command."""
@@ -53,7 +56,7 @@ class Server:
         return self.log_path.read_text("utf-8", "replace")
 
     def client(self, service: str, key: str = ROOT_KEY, secret: str = ROOT_SECRET, token: str | None = None) -> Any:
-        return botocore.session.get_session().create_client(
+        return _SESSION.create_client(
             service,
             region_name=REGION,
             endpoint_url=self.endpoint,
