@@ -33,6 +33,7 @@ ROOT = RootKeys("AKIAROOTROOTROOTROOT", "a-secret-of-the-root-user-for-tests-onl
 ACCOUNT = "123456789012"
 REGION = "us-east-1"
 ENDPOINT = "http://127.0.0.1:4570"
+_WALL_CLOCK = botocore.auth.get_current_datetime
 IDENTITY_KEY = new_identity_document_key()  # Making one takes longer than most tests.
 
 
@@ -151,6 +152,7 @@ class InProcessHouse:
         self.loop.run_until_complete(asyncio.sleep(seconds))
 
     def close(self) -> None:
+        botocore.auth.get_current_datetime = _WALL_CLOCK
         self.loop.run_until_complete(self.assembly.stop())
         with contextlib.suppress(Exception):
             self.store.close()
