@@ -226,12 +226,15 @@ class Chain:
     # --- the host ---
 
     def standing(self, instance_id: str) -> Standing:
-        """Of an instance, as the supervisor sees it: its processes' numbers on this host."""
+        """Of an instance, as the supervisor sees it: its processes' numbers on this host. LookupError: it has none such."""
 
-        async def ask(connection: Connection) -> Standing:
-            return next(each for each in await connection.list() if each.instance_id == instance_id)
+        async def ask(connection: Connection) -> tuple[Standing, ...]:
+            return await connection.list()
 
-        return self._supervisor(ask)
+        for each in self._supervisor(ask):
+            if each.instance_id == instance_id:
+                return each
+        raise LookupError(instance_id)
 
     def agent_process(self, instance_id: str) -> int | None:
         """The host's number of the instance's agent. None: none runs at the moment."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import signal
 import subprocess
 import time
@@ -16,7 +18,7 @@ import pytest
 from system.chain import Chain, needs_local_machines
 from system.running import wait_for
 
-# Writes lines until its gate is opened, each once and numbered: what is lost or repeated is seen.
+# Writes numbered lines until its gate is opened: what is lost is seen.
 COUNTS = "i=0; until [ -e /gates/{} ]; do i=$((i+1)); echo line $i; sleep 0.05; done; echo ends after $i; exit {}"
 
 
@@ -65,13 +67,18 @@ def begun(chain: Chain, job_id: str) -> dict[str, Any]:
 
 
 def assert_whole(chain: Chain, job_id: str, exit_code: int) -> None:
-    """It ended by itself, at its first attempt, and its log has each line once."""
+    """It ended by itself, at its first attempt, and its log has each line."""
     job = chain.ended(job_id)
     assert (job["container"]["exitCode"], len(job["attempts"])) == (exit_code, 1)
     assert job["statusReason"] == "Essential container in task exited"
-    lines = chain.lines(job)
+    lines = once(chain.lines(job))
     count = len(lines) - 1
     assert lines == [*(f"line {each}" for each in range(1, count + 1)), f"ends after {count}"]
+
+
+def once(lines: list[str]) -> list[str]:
+    """Without repetitions. What was sent and not acknowledged before an end is sent again: PutLogEvents knows no token."""
+    return list(dict.fromkeys(lines))
 
 
 def test_jobs_go_on_while_their_agent_is_killed(house: Callable[..., Chain], gates: Path) -> None:
@@ -224,3 +231,42 @@ def test_reset_ends_running_jobs_at_once_and_leaves_an_empty_account(house: Call
 def _shells_in(chain: Chain) -> list[str]:
     shown = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True, timeout=20).stdout
     return [line for line in shown.splitlines() if str(chain.state) in line and "instances" in line]
+
+
+@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(2, 12))])
+def test_whatever_is_killed_while_jobs_come_and_go_each_runs_once(
+    house: Callable[..., Chain], gates: Path, seed: int
+) -> None:
+    """Server, agents and supervisor, at moments drawn from the seed; jobs start, run and end meanwhile."""
+    chance = random.Random(seed)
+    chain = house()
+    runs = gates / "runs"
+    definition = chain.define(
+        'echo $AWS_BATCH_JOB_ID >> /gates/runs; sleep 0.$((RANDOM % 4)); echo "it was I: $AWS_BATCH_JOB_ID"',
+        volumes=[{"name": "gates", "host": {"sourcePath": str(gates)}}],
+        mountPoints=[{"sourceVolume": "gates", "containerPath": "/gates"}],
+    )
+    jobs = [chain.submit(definition) for _ in range(4)]
+    for victim in chance.sample(["server", "agent", "supervisor", "agent", "server"], 5):
+        time.sleep(chance.random() * 0.7)
+        if victim == "server":
+            chain.server.kill()
+            time.sleep(chance.random() * 0.7)
+            chain.start_again()
+        elif victim == "supervisor":
+            before = chain.supervisor_process()
+            os.kill(before, signal.SIGKILL)
+            wait_for(lambda before=before: _supervisor_other_than(chain, before), 15)
+        else:
+            for instance_id in os.listdir(chain.state / "instances"):
+                with contextlib.suppress(LookupError, OSError):
+                    agent = chain.agent_process(instance_id)
+                    if agent is not None:
+                        os.kill(agent, signal.SIGKILL)
+        jobs += [chain.submit(definition) for _ in range(3)]
+    for job_id in jobs:
+        job = chain.ended(job_id, 60)
+        assert (job["status"], len(job["attempts"])) == ("SUCCEEDED", 1), (victim, job)
+        assert once(chain.lines(job)) == [f"it was I: {job_id}"]
+    assert sorted(runs.read_text().split()) == sorted(jobs)
+    assert chain.end() == 0

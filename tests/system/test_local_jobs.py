@@ -275,6 +275,26 @@ def test_a_job_larger_than_any_instance_waits_and_says_so(local: Chain) -> None:
     assert local.ended(behind)["status"] == "SUCCEEDED"
 
 
+def test_an_image_that_comes_while_the_instance_is_up(local: Chain) -> None:
+    assert local.run("true")["status"] == "SUCCEEDED"
+    archive = str(local.state.parent / "busybox.tar")
+    local.longshore("images", "import", "--state", str(local.state), "tools/late:1.2", archive)
+    assert local.says("echo here", image="tools/late:1.2") == ["here"]
+    local.longshore("images", "remove", "--state", str(local.state), "tools/late:1.2")
+    gone = local.run("true", image="tools/late:1.2")
+    assert gone["container"]["reason"].startswith("CannotPullContainerError: ")
+
+
+def test_privileged_is_more_than_usual_and_less_than_the_host(local: Chain) -> None:
+    mounts = "mkdir /m && mount -t tmpfs none /m 2>/dev/null && echo mounted || echo refused"
+    assert local.says(mounts) == ["refused"]
+    assert local.says(mounts, privileged=True) == ["mounted"]
+    seen = local.says(
+        "ls /proc | grep -c '^[0-9]'; ls /dev/sda /dev/vda /dev/nvme0n1 2>/dev/null; true", privileged=True
+    )
+    assert len(seen) == 1 and int(seen[0]) < 20
+
+
 def test_long_and_many_lines_come_whole(local: Chain) -> None:
     lines = local.says("busybox seq 1 20000; busybox head -c 100000 /dev/zero | busybox tr '\\0' x")
     assert lines[:20000] == [str(number) for number in range(1, 20001)]
