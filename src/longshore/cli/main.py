@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from longshore.cli import images
+from longshore.cli import backup, images
 from longshore.settings import Settings, default_state_dir
 
 app = typer.Typer(
@@ -21,6 +21,8 @@ app = typer.Typer(
     help="Your own AWS Batch, on your own machines.",
 )
 app.add_typer(images.app, name="images")
+app.command()(backup.backup)
+app.command()(backup.restore)
 
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
 Port = Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")]
