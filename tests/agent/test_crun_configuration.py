@@ -287,3 +287,17 @@ def test_a_working_directory_is_absolute() -> None:
     assert configuration(UnpackedImage(digest="d", working_directory="/srv/"))["process"]["cwd"] == "/srv"
     assert configuration(working_directory="//a/../b")["process"]["cwd"] == "/b"
     assert "needs to be an absolute path" in refusal(working_directory="a")
+
+
+def test_in_a_shared_network_nobody_listens_in_on_the_neighbour() -> None:
+    def sockets(**more: Any) -> list[list[tuple[int, int]]]:
+        rules = configuration(**more)["linux"]["seccomp"]["syscalls"]
+        return [
+            [(each["index"], each["value"]) for each in rule["args"]] for rule in rules if rule["names"] == ["socket"]
+        ]
+
+    packet, raw = [(0, 17)], [(0, 2), (1, 15), (2, 1)]
+    assert packet in sockets(network_mode="host") and raw in sockets(network_mode="host")
+    assert packet not in sockets(network_mode="none") and raw not in sockets(network_mode="none")
+    # Who may set up the network may listen as well.
+    assert packet not in sockets(network_mode="host", capabilities_added=("NET_ADMIN",))

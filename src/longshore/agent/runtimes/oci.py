@@ -57,6 +57,8 @@ _MASKED_PATHS = (
     "/sys/devices/virtual/powercap",
     "/sys/firmware",
 )
+# Not /sys/fs/cgroup: crun would cover the read-only hierarchies on it with writable ones. The folder alone, an empty tmpfs
+# on v1, can be written.
 _READ_ONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
 # Batch API reference, Ulimit, name.
@@ -169,7 +171,7 @@ def configuration(
     if not spec.is_privileged:
         linux["maskedPaths"] = list(_MASKED_PATHS)
         linux["readonlyPaths"] = list(_READ_ONLY_PATHS)
-        linux["seccomp"] = seccomp_filter(capabilities, facts.machine)
+        linux["seccomp"] = seccomp_filter(capabilities, facts.machine, shares_network=spec.network_mode == "host")
     return {
         "ociVersion": "1.0.2",
         "hostname": hostname,
