@@ -73,13 +73,23 @@ class Chain:
         self.state.mkdir(mode=0o700)
         busybox_archive(folder / "busybox.tar")
         self.longshore("images", "import", "--state", str(self.state), "busybox", str(folder / "busybox.tar"))
-        self.start_again()
+        self._server: Server | None = None
+        try:
+            self.start_again()
+        except BaseException:
+            self.destroy()
+            raise
 
     def start_again(self) -> None:
-        self.server = Server(self.state, *self._arguments, command=self._command)
+        self._server = Server(self.state, *self._arguments, command=self._command)
         self.batch, self.ecs, self.ec2, self.iam, self.logs = (
             self.server.client(name) for name in ("batch", "ecs", "ec2", "iam", "logs")
         )
+
+    @property
+    def server(self) -> Server:
+        assert self._server is not None
+        return self._server
 
     def longshore(self, *arguments: str) -> str:
         done = subprocess.run([*LONGSHORE, *arguments], capture_output=True, text=True, timeout=60)
@@ -286,8 +296,8 @@ class Chain:
 
     def destroy(self) -> None:
         """Whatever state it is in: no server, no supervisor, no instance afterwards."""
-        if self.server.process.poll() is None:
-            self.server.kill()
+        if self._server is not None and self._server.process.poll() is None:
+            self._server.kill()
 
         async def run() -> None:
             async with asyncio.timeout(60):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -34,23 +36,30 @@ class Server:
         environment |= {"LONGSHORE_ROOT_ACCESS_KEY_ID": ROOT_KEY, "LONGSHORE_ROOT_SECRET_ACCESS_KEY": ROOT_SECRET}
         self.state = state
         self.log_path = state.parent / f"{state.name}.log"
-        self._log = self.log_path.open("ab")
         began = time.monotonic()
-        self.process = subprocess.Popen(
-            [*before, *LONGSHORE, command, "--port", "0", "--state", str(state), *arguments],
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            env=environment,
-            text=True,
-        )
+        with self.log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                [*before, *LONGSHORE, command, "--port", "0", "--state", str(state), *arguments],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=environment,
+                text=True,
+            )
         assert self.process.stdout is not None
-        line = self.process.stdout.readline()
+        line = self._first_line(ready_seconds)
         self.seconds_to_ready = time.monotonic() - began
         if not line.startswith("ready http://"):
-            self.process.wait(ready_seconds)
-            self._log.close()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(0 if line else 5)
+            self.kill()
             raise AssertionError(f"not ready: {line!r}\n{self.log()}")
         self.endpoint = line.split()[1]
+
+    def _first_line(self, seconds: float) -> str:
+        """Empty: it has ended, or has said nothing within the time."""
+        assert self.process.stdout is not None
+        readable, _, _ = select.select([self.process.stdout], [], [], seconds)
+        return self.process.stdout.readline() if readable else ""
 
     def log(self) -> str:
         return self.log_path.read_text("utf-8", "replace")
@@ -88,14 +97,18 @@ class Server:
     def end(self) -> int:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        code = self.process.wait(30)
-        self._close()
-        return code
+        try:
+            return self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait(10)
+            raise
+        finally:
+            self._close()
 
     def _close(self) -> None:
         if self.process.stdout is not None:
             self.process.stdout.close()
-        self._log.close()
 
 
 def wait_for(what: Any, seconds: float = 30.0) -> Any:
