@@ -91,6 +91,8 @@ class Room:
     def profile(self, name: str = "ecsInstanceRole") -> None:
         """A role and an instance profile of one name, one in the other."""
         self.iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust("ec2.amazonaws.com"))
+        policy = "arn:aws:iam::aws:policy/service-role/AmazonEC2ContainerServiceforEC2Role"
+        self.iam.attach_role_policy(RoleName=name, PolicyArn=policy)
         self.iam.create_instance_profile(InstanceProfileName=name)
         self.iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=name)
 

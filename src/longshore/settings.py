@@ -29,6 +29,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     for_tests: bool = False
     privileged: bool = False  # whether `privileged: true` of a job is honoured
     idle_seconds: int = 300  # how long an instance without work stays
+    join_seconds: int = 1800  # how long none of an environment's instances may fail to join before it is INVALID
     heartbeat_seconds: int = 30  # ACS heartbeats to an agent
     root_access_key_id: str = ""
     root_secret_access_key: str = field(default="")

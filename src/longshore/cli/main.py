@@ -36,6 +36,9 @@ MemoryMib = Annotated[
 ]
 Share = Annotated[list[str] | None, typer.Option(help="A host path that jobs may mount; may be given several times.")]
 IdleSeconds = Annotated[int, typer.Option(help="How long an instance without a job is kept.")]
+JoinSeconds = Annotated[
+    int, typer.Option(help="After how long a compute environment none of whose instances joins is INVALID.")
+]
 
 
 @app.command()
@@ -50,6 +53,7 @@ def serve(
     memory_mib: MemoryMib = None,
     share: Share = None,
     idle_seconds: IdleSeconds = 300,
+    join_seconds: JoinSeconds = 1800,
     privileged: Annotated[bool, typer.Option("--privileged", help="Honour `privileged: true` of jobs.")] = False,
     for_tests: ForTests = False,
 ) -> None:
@@ -58,7 +62,7 @@ def serve(
         Settings(
             host=host, port=port, state=state or default_state_dir(), account=account, region=region,
             machines=machines, vcpus=vcpus, memory_mib=memory_mib, share=tuple(share or ()),
-            idle_seconds=idle_seconds, privileged=privileged, for_tests=for_tests,
+            idle_seconds=idle_seconds, join_seconds=join_seconds, privileged=privileged, for_tests=for_tests,
         ),
         with_defaults=False,
     )  # fmt: skip
@@ -76,6 +80,7 @@ def up(
     memory_mib: MemoryMib = None,
     share: Share = None,
     idle_seconds: IdleSeconds = 300,
+    join_seconds: JoinSeconds = 1800,
     for_tests: ForTests = False,
 ) -> None:
     """The server, machines of this host, and what a first job needs: roles, a compute environment, a queue."""
@@ -83,7 +88,7 @@ def up(
         Settings(
             host=host, port=port, state=state or default_state_dir(), account=account, region=region,
             machines=machines, vcpus=vcpus, memory_mib=memory_mib, share=tuple(share or ()),
-            idle_seconds=idle_seconds, privileged=True, for_tests=for_tests,
+            idle_seconds=idle_seconds, join_seconds=join_seconds, privileged=True, for_tests=for_tests,
         ),
         with_defaults=True,
     )  # fmt: skip

@@ -46,7 +46,7 @@ def acting(
         request_id=call.request_id,
         endpoint=call.endpoint,
         source_ip=source_ip,
-        user_agent=SERVICE if via_service else "",
+        user_agent=via_service or "",
         via_service=via_service,
     )
 

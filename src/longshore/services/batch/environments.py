@@ -12,13 +12,21 @@ from msgspec.structs import replace
 from longshore.aws.errors import AwsError
 from longshore.aws.principal import Principal
 from longshore.services.batch import acting, chain, further, life, news, rules, store, troubles
+from longshore.services.batch.acting import within
+from longshore.services.batch.further import SERVICE_TAG
 from longshore.services.batch.records import Environment, Instance, Intent
 from longshore.services.batch.troubles import Later
 
 if TYPE_CHECKING:
     from longshore.kit.call import Call
 
-SERVICE_TAG = {"AWSBatchServiceTag": "batch"}
+# Batch user guide, "INVALID compute environment" (batch.md 3.3).
+NONE_JOINED = (
+    "Your compute environment has been INVALIDATED and scaled down because none of the instances joined the underlying ECS"
+    " Cluster. Common issues preventing instances joining are the following: VPC/Subnet configuration preventing"
+    " communication to ECS, incorrect Instance Profile policy preventing authorization to ECS, or customized AMI or"
+    " LaunchTemplate configurations affecting ECS agent."
+)
 _TRIES_MAX = 8  # in which a cluster must let itself be deleted; about half a minute
 
 
@@ -49,9 +57,10 @@ def prepare(call: Call, intent: Intent) -> Later | None:
             return troubles.later(intent.tries)
         _become_invalid(call, environment, f"CLIENT_ERROR - {error.message}")
         return None
-    ready = replace(
-        environment, status="VALID", status_reason=troubles.HEALTHY, cluster_arn=cluster_arn, troubles=(), tries=0
-    )
+    ready = replace(environment, status="VALID", cluster_arn=cluster_arn, tries=0)
+    if environment.status != "VALID":
+        # One that was VALID and is looked at again keeps its troubles: they end when what they say no longer holds.
+        ready = replace(ready, status_reason=troubles.HEALTHY, troubles=())
     store.save_environment(call.transaction, ready)
     news.environment_changed(call, environment.number)
     return None
@@ -113,6 +122,40 @@ def _check_cluster(call: Call, cluster_arn: str, session: Principal) -> None:
     found = call.peer("ecs", "DescribeClusters", {"clusters": [cluster_arn]}, as_=session)["clusters"]
     if not any(cluster["status"] == "ACTIVE" for cluster in found):
         raise _Invalid("Clusters can not be blank.")  # Seen when a cluster was deleted behind Batch's back.
+
+
+# --- give up ---
+
+
+def give_up(call: Call, environment: Environment) -> None:
+    """None of its instances has joined: it is INVALID, and they end. Mended and updated, it begins anew."""
+    given_up = replace(environment, status="INVALID", status_reason=f"CLIENT_ERROR - {NONE_JOINED}", troubles=())
+    store.save_environment(call.transaction, given_up)
+    news.environment_changed(call, environment.number)
+    _end_instances(call, given_up)
+
+
+def is_given_up(environment: Environment) -> bool:
+    """Such a one does not come back by itself: whether its instances would join now can't be told without launching them."""
+    return environment.status == "INVALID" and environment.status_reason.endswith(NONE_JOINED)
+
+
+def status_reason(call: Call, environment: Environment) -> str:
+    """As it is shown: one whose instances can't join, as roles stand now, is not called healthy for that it is VALID.
+
+    AWS tells so only when it gives the environment up.
+    """
+    if environment.status != "VALID" or environment.status_reason != troubles.HEALTHY or environment.type != "MANAGED":
+        return environment.status_reason
+    for one in store.instances_of(call.transaction, environment.number):
+        is_absent = one.phase == "launched" or (one.phase == "joined" and not one.connected)
+        if not is_absent or one.outdated_at is not None:
+            continue
+        inner = within(call, environment.account, environment.region)
+        sure = [broken for broken in chain.diagnose(inner, environment, one) if not broken.unsure]
+        if sure or one.refusal:
+            return f"CLIENT_ERROR - {sure[0].text if sure else one.refusal}"
+    return environment.status_reason
 
 
 # --- dismantle ---

@@ -12,7 +12,7 @@ from longshore.aws.errors import AwsError
 from longshore.aws.principal import Principal
 from longshore.services.batch import acting, further, life, lifecycle, news, snapshots, store, troubles
 from longshore.services.batch.acting import within
-from longshore.services.batch.environments import SERVICE_TAG
+from longshore.services.batch.further import SERVICE_TAG
 from longshore.services.batch.records import Environment, Instance, Intent, Wire
 from longshore.services.batch.scheduling.capacity import RESERVED_MIB, expand
 from longshore.services.batch.troubles import Later
@@ -159,6 +159,13 @@ def terminate(call: Call, intent: Intent) -> Later | None:
         return troubles.later(intent.tries)
     troubles.end(call, environment, "permissions")
     return None
+
+
+def retire(call: Call, one: Instance) -> None:
+    """The instance takes no more jobs, and the intent to terminate it stands."""
+    store.save_instance(call.transaction, replace(one, phase="retiring"))
+    life.intend(call, one.account, one.region, "terminate", one.number)
+    news.instance_changed(call, one.environment, one.number)
 
 
 # --- gone ---

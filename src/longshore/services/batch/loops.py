@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from longshore.aws.clock import from_milliseconds, milliseconds
-from longshore.services.batch import life, lifecycle, news, snapshots, store, views
+from longshore.services.batch import environments, instances, life, lifecycle, news, snapshots, store, views
 from longshore.services.batch.acting import within
 from longshore.services.batch.records import ACTIVE, Environment, Instance, Queue, Status
+from longshore.services.batch.scheduling import joining
 from longshore.services.batch.scheduling.decide import Block, Decision, Launch, Place, Retire, decide, next_wake
+from longshore.services.batch.scheduling.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from longshore.kit.call import Call
@@ -41,6 +43,7 @@ class Scheduler:
 
     def __init__(self) -> None:
         self._has_started = False
+        self._watches_since = 0  # epoch milliseconds
         self._deleting: set[int] = set()  # numbers of queues that wait for their last jobs
         # number of a queue -> (the job at its head, why it was told that it stands)
         self._told: dict[int, tuple[int, str]] = {}
@@ -50,6 +53,7 @@ class Scheduler:
         if not self._has_started:
             room.read(self._start)
             self._has_started = True
+            self._watches_since = milliseconds(now)
         while room.read(_is_news_of_jobs):
             await room.write(_move_jobs)
         taken = news.of(house).take()
@@ -61,6 +65,7 @@ class Scheduler:
             raise
         snapshot = snapshots.of(house).snapshot()
         now_ms = milliseconds(house.now())
+        await self._give_up(room, snapshot, now_ms)
         decisions = decide(snapshot, now_ms, house.settings.idle_seconds)
         acts = [decision for decision in decisions if not isinstance(decision, Block)]
         for portion in _portions(acts):
@@ -68,6 +73,7 @@ class Scheduler:
         await self._tell_heads(room, {each.queue: each for each in decisions if isinstance(each, Block)})
         return _earliest(
             next_wake(snapshot, now_ms, house.settings.idle_seconds),
+            joining.next_deadline(snapshot, since=self._watches_since, join_seconds=house.settings.join_seconds),
             room.read(lambda call: store.next_deadline(call.transaction)),
             await self._apply_time_limits(room),
         )
@@ -100,6 +106,16 @@ class Scheduler:
             return _empty_queue(call, queue)
         store.save_queue(call.transaction, replace(queue, status="VALID", status_reason=QUEUE_HEALTHY))
         return False
+
+    async def _give_up(self, room: Turn, snapshot: Snapshot, now: int) -> None:
+        seconds = room.house.settings.join_seconds
+        failed = [
+            number
+            for number, view in snapshot.environments.items()
+            if joining.has_failed(view, now, since=self._watches_since, join_seconds=seconds)
+        ]
+        if failed:
+            await room.write(partial(_give_up, numbers=failed))
 
     # --- why the heads of queues stand ---
 
@@ -173,6 +189,16 @@ def _end_blocked(call: Call, limits: list[tuple[int, int, str]]) -> None:
             life.apply(inner, job, lifecycle.Cancelled(LIMIT_REACHED.format(code)))
 
 
+def _give_up(call: Call, numbers: list[int]) -> None:
+    """Environments of whose instances none joins; unless one has just done so."""
+    for number in numbers:
+        environment = store.environment(call.transaction, number)
+        if environment is None or environment.status != "VALID":
+            continue
+        if not any(one.phase == "joined" for one in store.instances_of(call.transaction, number)):
+            environments.give_up(within(call, environment.account, environment.region), environment)
+
+
 def _write_down(call: Call, decisions: Sequence[Decision]) -> None:
     ledger = _Ledger(call)
     for decision in decisions:
@@ -240,7 +266,7 @@ class _Ledger:
         if instance.outdated_at is None and store.used_on_instance(self._call.transaction, instance.number)[0]:
             news.instance_changed(self._call, decision.environment, instance.number)
             return
-        retire(within(self._call, instance.account, instance.region), instance)
+        instances.retire(within(self._call, instance.account, instance.region), instance)
         self._instances[instance.number] = None
 
     def close(self) -> None:
@@ -270,13 +296,6 @@ def _takes_jobs(environment: Environment | None, instance: Instance | None) -> b
     if environment is None or environment.status != "VALID" or environment.state != "ENABLED" or instance is None:
         return False
     return instance.phase == "joined" and instance.connected and instance.active and instance.outdated_at is None
-
-
-def retire(call: Call, instance: Instance) -> None:
-    """The instance takes no more jobs, and the intent to terminate it stands."""
-    store.save_instance(call.transaction, replace(instance, phase="retiring"))
-    life.intend(call, instance.account, instance.region, "terminate", instance.number)
-    news.instance_changed(call, instance.environment, instance.number)
 
 
 # --- before deciding: what has been submitted, has ended, is late ---

@@ -7,12 +7,13 @@ reported the task's end; and whoever says that the instance is no more. A silent
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
 from longshore.aws.clock import milliseconds
-from longshore.services.batch import acting, instances, life, news, store, tasks, troubles
+from longshore.services.batch import acting, chain, environments, instances, life, news, store, tasks, troubles
 from longshore.services.batch.acting import within
 from longshore.services.batch.lifecycle import EXITED, TaskAccepted, TaskRunning, TaskStopped
 from longshore.services.batch.records import Environment, Instance, Status, Wire
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from longshore.kit.event import Event
     from longshore.kit.service import Subscription
 
+PROFILE_CHANGED = "IAM Instance Profile Changed"
 FAILED_TO_START = "Task failed to start"
 
 
@@ -216,13 +218,26 @@ def on_iam_change(call: Call, event: Event) -> None:
     acting.forget_sessions(call.house)
     for environment in store.environments_of_account(call.transaction, event.account):
         inner = within(call, environment.account, environment.region)
-        troubles.end(inner, environment, "permissions", "start", "launch")
+        troubles.look_again(inner, environment, partial(chain.stands, inner, environment))
         news.environment_changed(inner, environment.number)
         is_its_own = event.resource == environment.service_role
-        if environment.status == "INVALID" or (environment.status == "VALID" and is_its_own):
+        may_come_back = environment.status == "INVALID" and not environments.is_given_up(environment)
+        if may_come_back or (environment.status == "VALID" and is_its_own):
             _prepare_again(inner, environment)
+        if event.detail_type == PROFILE_CHANGED:
+            _replace_orphans(inner, environment)
     if store.hasten_intents(call.transaction, event.account, milliseconds(call.now)):
         call.wake(news.EFFECTS)
+
+
+def _replace_orphans(call: Call, environment: Environment) -> None:
+    """A machine that was launched with a profile that is gone can't join any more, whatever is mended: another takes its
+    place. One that has joined goes on as long as its session does."""
+    if environment.status != "VALID" or environment.type != "MANAGED":
+        return
+    for one in store.instances_of(call.transaction, environment.number):
+        if one.phase == "launched" and chain.is_orphaned(call, environment, one):
+            instances.retire(call, one)
 
 
 def _prepare_again(call: Call, environment: Environment) -> None:
@@ -257,6 +272,6 @@ SUBSCRIPTIONS: dict[str, Subscription] = {
     "ECS Container Instance State Change": on_container_instance,
     "EC2 Instance State-change Notification": on_instance,
     "IAM Role Changed": on_iam_change,
-    "IAM Instance Profile Changed": on_iam_change,
+    PROFILE_CHANGED: on_iam_change,
     "AWS API Call via CloudTrail": on_refused_call,
 }

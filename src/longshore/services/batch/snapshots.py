@@ -246,9 +246,9 @@ def _patience_ms(environment: Environment | None) -> int:
 
 
 def _first_absent(view: EnvironmentView) -> int | None:
-    """The first instance that was launched and has not joined: the environment's diagnosis is made of it."""
+    """The first instance that was launched and has not joined, or whose agent is silent: the diagnosis is made of it."""
     for one in view.instances:
-        if one.phase == "launched" and one.lasts:
+        if one.lasts and (one.phase == "launched" or (one.phase == "joined" and not one.connected)):
             return one.number
     return None
 
@@ -257,7 +257,7 @@ def _diagnosis(call: Call, environment: Environment, number: int) -> tuple[str, 
     instance = store.instance(call.transaction, number)
     assert instance is not None
     inner = within(call, environment.account, environment.region)
-    return tuple(broken.text for broken in chain.diagnose(inner, environment, instance))
+    return tuple(broken.text for broken in chain.diagnose(inner, environment, instance) if not broken.unsure)
 
 
 def _types(call: Call, environment: Environment) -> tuple[InstanceType, ...]:

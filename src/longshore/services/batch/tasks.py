@@ -15,7 +15,8 @@ from longshore.aws.clock import milliseconds
 from longshore.aws.errors import AwsError
 from longshore.aws.principal import Principal
 from longshore.services.batch import acting, life, lifecycle, merge, news, store, troubles
-from longshore.services.batch.environments import SERVICE_TAG, is_linked
+from longshore.services.batch.environments import is_linked
+from longshore.services.batch.further import SERVICE_TAG
 from longshore.services.batch.records import ACTIVE, Body, Definition, Environment, Instance, Intent, Job, Wire
 from longshore.services.batch.troubles import Later
 
@@ -221,6 +222,15 @@ def log_stream(job: Job, body: Body, task_arn: str) -> str | None:
     if configuration["logDriver"] != "awslogs":
         return None
     return f"{configuration['options']['awslogs-stream-prefix']}/{CONTAINER}/{task_arn.rpartition('/')[2]}"
+
+
+def log_place(job: Job, body: Body) -> tuple[str, str] | None:
+    """Group and stream of the job's next task, whose id is not known; None: none of this region's."""
+    stream = log_stream(job, body, f"task/{'0' * 32}")
+    options = _log_configuration(body.definition_name, job.region, body.container).get("options") or {}
+    if stream is None or options["awslogs-region"] != job.region:
+        return None
+    return options["awslogs-group"], stream
 
 
 def _ensure_log_group(call: Call, body: Body, session: Principal) -> None:

@@ -12,6 +12,8 @@ from longshore.services.batch import news, store
 from longshore.services.batch.records import Environment, Trouble
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from longshore.aws.errors import AwsError
     from longshore.kit.call import Call
 
@@ -53,10 +55,25 @@ def add(call: Call, environment: Environment, code: str, text: str, instance_typ
     news.environment_changed(call, environment.number)
 
 
+def look_again(call: Call, environment: Environment, stands: Callable[[Trouble], bool]) -> None:
+    """Somebody has changed a role or a profile: what does not stand any more ends; the rest is tried again at once, and is
+    told until that has succeeded."""
+    lasting = []
+    for one in environment.troubles:
+        if one.code == "capacity":
+            lasting.append(one)
+        elif stands(one):
+            lasting.append(replace(one, until=min(one.until, milliseconds(call.now)), tries=0))
+    _keep(call, environment, tuple(lasting))
+
+
 def end(call: Call, environment: Environment, *codes: str) -> None:
     """Troubles of these kinds are over."""
-    left = tuple(one for one in environment.troubles if one.code not in codes)
-    if len(left) == len(environment.troubles):
+    _keep(call, environment, tuple(one for one in environment.troubles if one.code not in codes))
+
+
+def _keep(call: Call, environment: Environment, left: tuple[Trouble, ...]) -> None:
+    if left == environment.troubles:
         return
     changed = replace(environment, troubles=left)
     if environment.status == "VALID" and all(one.code == "capacity" for one in left):

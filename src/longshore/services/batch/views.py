@@ -103,7 +103,7 @@ def job_summary(job: Job) -> Wire:
     return shown
 
 
-def environment(record: Environment, desired_vcpus: int) -> Wire:
+def environment(record: Environment, desired_vcpus: int, status_reason: str) -> Wire:
     shown: Wire = {
         "computeEnvironmentName": record.name,
         "computeEnvironmentArn": record.arn,
@@ -111,7 +111,7 @@ def environment(record: Environment, desired_vcpus: int) -> Wire:
         "type": record.type,
         "state": record.state,
         "status": record.status,
-        "statusReason": record.status_reason,
+        "statusReason": status_reason,
         "serviceRole": record.service_role,
         "containerOrchestrationType": "ECS",
         "uuid": record.uuid,

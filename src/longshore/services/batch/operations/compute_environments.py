@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from longshore.aws.clock import milliseconds
 from longshore.kit.operation import Request, Response, operation
-from longshore.services.batch import life, news, roles, rules, store, views
+from longshore.services.batch import environments, life, news, roles, rules, store, views
 from longshore.services.batch.operations import pages
 from longshore.services.batch.records import Environment, Wire
 from longshore.services.batch.scheduling import capacity
@@ -75,7 +75,9 @@ def describe_compute_environments(call: Call, request: Request) -> Response:
             found = found[:limit]
             token = pages.token(request, found[-1].name)
     return {
-        "computeEnvironments": [views.environment(one, _desired_vcpus(call, one)) for one in found],
+        "computeEnvironments": [
+            views.environment(one, _desired_vcpus(call, one), environments.status_reason(call, one)) for one in found
+        ],
         "nextToken": token,
     }
 

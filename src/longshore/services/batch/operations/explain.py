@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from longshore.aws.clock import from_milliseconds, milliseconds
 from longshore.aws.errors import AwsError
 from longshore.kit.operation import Request, Response, extension
-from longshore.services.batch import acting, snapshots, store, views
+from longshore.services.batch import acting, environments, links, snapshots, store, views
 from longshore.services.batch.records import TERMINAL, Body, Job, Status, Wire
 from longshore.services.batch.scheduling import explain as scheduling
 from longshore.services.batch.scheduling.snapshot import Head
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 def explain(call: Call, request: Request) -> Response:
     """Status, statusReason, and `reasons`: what it waits for, or how it ended, the nearest first.
 
+    `chain`: the links of the chain of roles that do not hold, the first first, each with what mends it. Empty: all hold, as
+    far as the job has to do with them.
     404: the account has no such job. Its region is not asked for.
     """
     job_id = request["jobId"]
@@ -28,6 +30,7 @@ def explain(call: Call, request: Request) -> Response:
         raise AwsError("ClientException", f"Job {job_id} not found.", status=404)
     job, body, tags = found
     detail = views.job_detail(job, body, tags)
+    broken = links.of_job(call, job, body)
     answer: Response = {
         "jobId": job.job_id,
         "jobName": job.name,
@@ -36,7 +39,8 @@ def explain(call: Call, request: Request) -> Response:
         "jobDefinition": job.definition_arn,
         "status": job.status.name,
         "statusReason": job.status_reason,
-        "reasons": _reasons(call, job, body),
+        "reasons": [*_reasons(call, job, body), *links.told(broken, job)],
+        "chain": [links.shown(each) for each in broken],
         "createdAt": job.created_at,
         "startedAt": job.started_at,
         "stoppedAt": job.stopped_at,
@@ -124,7 +128,7 @@ def _environment(call: Call, number: int) -> Wire | None:
         "computeEnvironmentArn": found.arn,
         "state": found.state,
         "status": found.status,
-        "statusReason": found.status_reason,
+        "statusReason": environments.status_reason(call, found),
         "ecsClusterArn": found.cluster_arn,
     }
 

@@ -95,7 +95,7 @@ def _late(seconds: int) -> str:
 
 
 def _why_absent(view: EnvironmentView, one: InstanceView) -> str | None:
-    if view.diagnosis and one.phase == "launched":
+    if view.diagnosis:
         return view.diagnosis[0]
     return f"its agent's call was refused: {one.refusal}" if one.refusal else None
 

@@ -82,7 +82,7 @@ class EnvironmentView(Struct, frozen=True, kw_only=True):
     types: tuple[InstanceType, ...] = ()
     instances: tuple[InstanceView, ...] = ()
     troubles: tuple[Trouble, ...] = ()
-    diagnosis: tuple[str, ...] = ()  # why its instances may be unable to join, as roles and profiles stand
+    diagnosis: tuple[str, ...] = ()  # why its instances are unable to join or to come back, as roles and profiles stand
 
     @property
     def usable(self) -> bool:
