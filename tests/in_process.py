@@ -27,7 +27,7 @@ from longshore.server.assemble import Assembly
 from longshore.server.keys import RootKeys
 from longshore.settings import Settings
 from longshore.store.engine import Store, open_store
-from virtual_time import VirtualClock, VirtualLoop
+from virtual_time import START, VirtualClock, VirtualLoop
 
 ROOT = RootKeys("AKIAROOTROOTROOTROOT", "a-secret-of-the-root-user-for-tests-only")
 ACCOUNT = "123456789012"
@@ -68,9 +68,9 @@ def _session() -> Any:
 class InProcessHouse:
     """One house and its loop."""
 
-    def __init__(self, seed: int = 0, store: Store | None = None, **settings: Any) -> None:
+    def __init__(self, seed: int = 0, store: Store | None = None, start: datetime = START, **settings: Any) -> None:
         self.loop = VirtualLoop()
-        self.clock = VirtualClock(self.loop, datetime.fromisoformat("2026-01-01T00:00:00+00:00"))
+        self.clock = VirtualClock(self.loop, start)
         self.settings = Settings(account=ACCOUNT, region=REGION, vcpus=64, memory_mib=262_144, **settings)
         self.store = store or open_store(None)
         self.assembly = Assembly(
