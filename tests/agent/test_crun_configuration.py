@@ -301,3 +301,14 @@ def test_in_a_shared_network_nobody_listens_in_on_the_neighbour() -> None:
     assert packet not in sockets(network_mode="none") and raw not in sockets(network_mode="none")
     # Who may set up the network may listen as well.
     assert packet not in sockets(network_mode="host", capabilities_added=("NET_ADMIN",))
+
+
+def test_where_nothing_is_privileged_no_capability_is_so_by_another_name() -> None:
+    for harmless in ((), ("SYS_PTRACE",), ("net_raw", "CAP_IPC_LOCK")):
+        oci.refuse_what_reaches_past(spec(capabilities_added=harmless))
+    oci.refuse_what_reaches_past(spec(capabilities_added=("NET_ADMIN",), network_mode="bridge"))
+    for name in ("ALL", "SYS_ADMIN", "CAP_DAC_READ_SEARCH", "NET_ADMIN", "SYS_MODULE", "BPF", "SYS_RAWIO"):
+        with pytest.raises(ContainerError, match="is not allowed on this instance, as privileged containers are not"):
+            oci.refuse_what_reaches_past(spec(capabilities_added=(name,), network_mode="host"))
+    with pytest.raises(ContainerError, match="privileged containers are not allowed on this instance"):
+        oci.refuse_what_reaches_past(spec(is_privileged=True))

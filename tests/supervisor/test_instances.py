@@ -62,7 +62,7 @@ echo end of script
             groups = next(line for line in text.splitlines() if line.startswith("groups:"))
             assert made.instance_id not in groups and "release_agent" not in groups
             capabilities = int(next(line for line in text.splitlines() if "CapBnd" in line).split()[1], 16)
-            assert [number for number in (16, 17, 22, 25, 34) if capabilities >> number & 1] == []
+            assert [number for number in (2, 16, 17, 22, 25, 34) if capabilities >> number & 1] == []
 
     asyncio.run(run())
 

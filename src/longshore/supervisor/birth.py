@@ -32,9 +32,9 @@ _NAMESPACES = (
 )
 _SAFE = mounts.NO_SUID | mounts.NO_DEVICES
 
-# capabilities(7): what reaches past namespaces (modules, raw devices, the clock, the kernel's log, a reboot, ...). The
-# rest stays: the agent makes containers, which takes most of them.
-_DROPPED = (9, 16, 17, 20, 22, 25, 30, 32, 33, 34, 35, 36, 37, 38)
+# capabilities(7): what reaches past namespaces (files by their handles, modules, raw devices, the clock, the kernel's log, a
+# reboot, ...). The rest stays: the agent makes containers, which takes most of them.
+_DROPPED = (2, 9, 16, 17, 20, 22, 25, 30, 32, 33, 34, 35, 36, 37, 38)
 
 # name -> (major, minor)
 DEVICES = {

@@ -47,7 +47,7 @@ T = TypeVar("T")
 CGROUP = "/longshore"
 _BIRTH_SECONDS = 20.0
 _OWN_MIB = 192  # for init and agent, beside what the type has
-_PIDS = 32768
+_PIDS = 32768  # and never more than half the numbers that the host has
 _GONE_SECONDS = 10.0
 _RULES = (
     "c *:* m", "b *:* m",  # making a node gives nothing
@@ -242,7 +242,7 @@ class Keeper:
             (folder / "console").open("a+b", buffering=0) as console,
         ):
             limits = Limits(
-                cpu_shares=order.vcpus * 1024, memory_mib=order.memory_mib + _OWN_MIB, pids=_PIDS, devices=_RULES
+                cpu_shares=order.vcpus * 1024, memory_mib=order.memory_mib + _OWN_MIB, pids=_pids(), devices=_RULES
             )
             self._make_cgroup(instance.cgroup, limits)
             network = await self._on_network(
@@ -457,6 +457,10 @@ class _Nursery:
 
 _SOURCE = str(Path(birth.__file__).parents[2])
 _BIRTH = "import sys; sys.path.insert(0, sys.argv.pop(1)); from longshore.supervisor.birth import main; main()"
+
+
+def _pids() -> int:
+    return min(_PIDS, int(Path("/proc/sys/kernel/pid_max").read_text()) // 2)
 
 
 def _check(order: Order) -> None:

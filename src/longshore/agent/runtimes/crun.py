@@ -50,7 +50,7 @@ _EXEC_LOOK_SECONDS = 0.0005
 _EXEC_LOOKS_MAX = 4000
 _KILL_SECONDS = 10.0
 _TRASH_SECONDS = 0.5
-_PIDS_MAX = 16384  # so that a fork bomb meets a wall of its own before the machine's
+_PIDS_MAX = 8192  # so that a fork bomb meets a wall of its own before the machine's
 
 
 class CrunRuntime:
@@ -242,8 +242,8 @@ class CrunRuntime:
     def _set_up(self, folder: Path, spec: ContainerSpec, place: Place | None) -> None:
         if self._crun is None:
             raise oci.refused("the program `crun` is not installed on this instance")
-        if spec.is_privileged and not self._is_privileged_allowed:
-            raise oci.refused("privileged containers are not allowed on this instance")
+        if not self._is_privileged_allowed:
+            oci.refuse_what_reaches_past(spec)
         found = self._find(spec.image)
         if found is None:
             raise oci.refused(f"No such image: {spec.image}")

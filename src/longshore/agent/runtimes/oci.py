@@ -43,6 +43,11 @@ DEFAULT_CAPABILITIES = frozenset(
     )
 )
 
+# What may be added where privileged containers may not run: nothing of it reaches past the container.
+_HARMLESS_CAPABILITIES = DEFAULT_CAPABILITIES | frozenset(
+    _words("CAP_IPC_LOCK CAP_IPC_OWNER CAP_LEASE CAP_NET_BROADCAST CAP_SYS_NICE CAP_SYS_PTRACE CAP_SYS_RESOURCE")
+)
+
 _MASKED_PATHS = (
     "/proc/acpi",
     "/proc/asound",
@@ -249,6 +254,20 @@ def capabilities_of(spec: ContainerSpec, possible: Iterable[str]) -> list[str]:
         wanted = set()
     wanted = (wanted | added) - (dropped - added)
     return [name for name in CAPABILITIES if name in wanted & here]
+
+
+def refuse_what_reaches_past(spec: ContainerSpec) -> None:
+    """ContainerError: more is asked for than is given on an instance that allows no privileged containers.
+
+    A capability like CAP_SYS_ADMIN is the privilege by another name.
+    """
+    if spec.is_privileged:
+        raise refused("privileged containers are not allowed on this instance")
+    # Its own network is the container's to set up; the instance's is also its neighbours'.
+    harmless = _HARMLESS_CAPABILITIES | ({"CAP_NET_ADMIN"} if spec.network_mode != "host" else set())
+    past = sorted(set(map(_capability, spec.capabilities_added)) - harmless)
+    if past:
+        raise refused(f"the capability {past[0]} is not allowed on this instance, as privileged containers are not")
 
 
 def _capability(name: str) -> str:
