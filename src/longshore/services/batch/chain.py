@@ -91,7 +91,8 @@ def diagnose(call: Call, environment: Environment, instance: Instance | None) ->
     session_name = instance.instance_id or _NOBODY if instance is not None else _NOBODY
     context = {"sts:RoleSessionName": session_name}
     broken = _trust(call, role, EC2, "instance role", context)
-    return broken or _asked(call, role, EC2, session_name, "instance role", _to_join(environment), of="ecs")
+    questions = _to_join(environment, instance.container_instance_arn if instance is not None else None)
+    return broken or _asked(call, role, EC2, session_name, "instance role", questions, of="ecs")
 
 
 def find_profile(call: Call, name_or_arn: str, as_: Principal | None = None) -> dict[str, Any] | None:
@@ -132,12 +133,12 @@ def _profile_of(call: Call, instance: Instance) -> dict[str, str] | None:
     return None
 
 
-def _to_join(environment: Environment) -> list[Question]:
-    """In the agent's order. Its container instance has no id yet; which one it will get is for no policy to know."""
+def _to_join(environment: Environment, container_instance: str | None) -> list[Question]:
+    """In the agent's order. None: it has not registered, and which id it will get is for no policy to know."""
     cluster = environment.cluster_arn
     if cluster is None:
         return []
-    container_instance = f"{cluster.replace(':cluster/', ':container-instance/')}/{'0' * 32}"
+    container_instance = container_instance or f"{cluster.replace(':cluster/', ':container-instance/')}/{'0' * 32}"
     return [
         Question("ecs:RegisterContainerInstance", cluster),
         Question("ecs:DiscoverPollEndpoint", "*"),

@@ -10,6 +10,7 @@ from longshore.aws.clock import milliseconds
 from longshore.services.batch import lifecycle, news, store, views
 from longshore.services.batch.lifecycle import FreePlace, ReleaseDependents, StopTask, WithdrawStart
 from longshore.services.batch.records import ACTIVE, Body, Intent, Job, Kind, Status
+from longshore.services.batch.scheduling.snapshot import Head
 
 if TYPE_CHECKING:
     from longshore.kit.call import Call
@@ -39,7 +40,10 @@ def apply(call: Call, job: Job, event: lifecycle.Event) -> Job:
                 _free(call, environment, instance)
     if after.status is not job.status:
         announce(call, after)
-        if Status.RUNNABLE in (after.status, job.status):
+        if after.status is Status.RUNNABLE:
+            head = Head(after.number, after.cpu, after.memory_mib, after.gpus)
+            news.job_arrived(call, after.queue, store.position(after), head)
+        elif job.status is Status.RUNNABLE:
             news.queue_changed(call, after.queue)
         if after.status is Status.RUNNING and after.timeout_seconds is not None:
             call.wake(news.SCHEDULER)  # Its time has begun to run.

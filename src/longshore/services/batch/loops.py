@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from longshore.kit.call import Call
     from longshore.kit.house import House, Turn
 
+_NEVER = 1 << 62
 _STEP = 64  # jobs that one transaction moves at most
 _QUEUE_PORTION = 4096  # jobs of a queue that is to go that are looked at; what runs at once is fewer
 QUEUE_HEALTHY = "JobQueue Healthy"  # as DescribeJobQueues shows it at AWS
@@ -44,6 +45,7 @@ class Scheduler:
     def __init__(self) -> None:
         self._has_started = False
         self._watches_since = 0  # epoch milliseconds
+        self._decides_at: int | None = None  # epoch milliseconds; None: it never has
         self._deleting: set[int] = set()  # numbers of queues that wait for their last jobs
         # number of a queue -> (the job at its head, why it was told that it stands)
         self._told: dict[int, tuple[int, str]] = {}
@@ -59,24 +61,32 @@ class Scheduler:
         taken = news.of(house).take()
         try:
             await self._settle_queues(room, taken.queues)
-            room.read(lambda call: snapshots.of(house).take_in(call, taken))
+            has_changed = room.read(lambda call: snapshots.of(house).take_in(call, taken))
         except BaseException:
             news.of(house).put_back(taken)
             raise
-        snapshot = snapshots.of(house).snapshot()
         now_ms = milliseconds(house.now())
+        if has_changed or self._decides_at is None or now_ms >= self._decides_at:
+            self._decides_at = None  # A turn that fails half-way is taken again.
+            self._decides_at = await self._decide(house, room, now_ms)
+        next_deadline = room.read(lambda call: store.next_deadline(call.transaction))
+        return _earliest(self._decides_at if self._decides_at < _NEVER else None, next_deadline)
+
+    async def _decide(self, house: House, room: Turn, now_ms: int) -> int:
+        """Decides and writes it down. When, at the latest, the same snapshot would be decided on otherwise."""
+        snapshot = snapshots.of(house).snapshot()
         await self._give_up(room, snapshot, now_ms)
         decisions = decide(snapshot, now_ms, house.settings.idle_seconds)
         acts = [decision for decision in decisions if not isinstance(decision, Block)]
         for portion in _portions(acts):
             await room.write(partial(_write_down, decisions=portion))
         await self._tell_heads(room, {each.queue: each for each in decisions if isinstance(each, Block)})
-        return _earliest(
+        moments = (
             next_wake(snapshot, now_ms, house.settings.idle_seconds),
             joining.next_deadline(snapshot, since=self._watches_since, join_seconds=house.settings.join_seconds),
-            room.read(lambda call: store.next_deadline(call.transaction)),
             await self._apply_time_limits(room),
         )
+        return min((moment for moment in moments if moment is not None), default=_NEVER)
 
     def _start(self, call: Call) -> None:
         """At the start everything is news. Who was told why he stands is found at the heads of the queues."""
@@ -195,7 +205,7 @@ def _give_up(call: Call, numbers: list[int]) -> None:
         environment = store.environment(call.transaction, number)
         if environment is None or environment.status != "VALID":
             continue
-        if not any(one.phase == "joined" for one in store.instances_of(call.transaction, number)):
+        if not any(joining.has_joined(one) for one in store.instances_of(call.transaction, number)):
             environments.give_up(within(call, environment.account, environment.region), environment)
 
 

@@ -84,37 +84,46 @@ def _undiagnosed(view: EnvironmentView | None) -> EnvironmentView | None:
     return None if view is None else replace(view, diagnosis=())
 
 
+Absent = tuple[int, str]  # an instance's number and phase
+
+
 class Kept:
     """The views in memory. Changed only by reading the store again."""
 
     def __init__(self) -> None:
         self.is_built = False
         self._queues: dict[int, QueueView] = {}
+        self._ends: dict[int, int] = {}  # number of a queue -> the position of the last of its heads
         self._environments: dict[int, EnvironmentView] = {}
-        self._diagnosed: dict[int, int] = {}  # number of an environment -> of the instance its diagnosis is of
+        self._diagnosed: dict[int, Absent] = {}  # number of an environment -> of what its diagnosis was made
 
     def snapshot(self) -> Snapshot:
         return Snapshot(tuple(self._queues[number] for number in sorted(self._queues)), dict(self._environments))
 
     def rebuild(self, call: Call) -> None:
-        self._queues, self._environments, self._diagnosed = {}, {}, {}
+        self._queues, self._ends, self._environments, self._diagnosed = {}, {}, {}, {}
         for queue in store.all_queues(call.transaction):
-            self._queues[queue.number] = _queue_view(call, queue)
+            self._read_queue(call, queue)
         for environment in store.all_environments(call.transaction):
             self._read_environment(call, environment)
         self.is_built = True
 
-    def take_in(self, call: Call, news: News) -> None:
-        """Reads again what the news say has changed."""
+    def take_in(self, call: Call, news: News) -> bool:
+        """Reads again what the news say has changed. Whether any of it is seen."""
         if not self.is_built:
             self.rebuild(call)
-            return
-        for number in sorted(news.queues):
+            return True
+        before = dict(self._queues)
+        behind = {number for number, arrivals in news.arrived.items() if self._take_behind(number, arrivals)}
+        for number in sorted(news.queues | news.arrived.keys()):
+            if number in behind and number not in news.queues:
+                continue
             queue = store.queue(call.transaction, number)
             if queue is None:
                 self._queues.pop(number, None)
+                self._ends.pop(number, None)
             else:
-                self._queues[number] = _queue_view(call, queue)
+                self._read_queue(call, queue)
         for number in sorted(news.environments):
             environment = store.environment(call.transaction, number)
             if environment is None:
@@ -125,6 +134,28 @@ class Kept:
         for number in sorted(news.instances.keys() - news.environments):
             if number in self._environments:
                 self._read_instances(call, number, sorted(news.instances[number]))
+        return bool(news.environments or news.instances) or before != self._queues
+
+    def _read_queue(self, call: Call, queue: Queue) -> None:
+        view = self._queues[queue.number] = _queue_view(call, queue)
+        self._ends.pop(queue.number, None)
+        if view.heads:
+            last = store.job(call.transaction, view.heads[-1].job)
+            assert last is not None
+            self._ends[queue.number] = store.position(last)
+
+    def _take_behind(self, number: int, arrivals: list[tuple[int, Head]]) -> bool:
+        """Jobs that come behind all that is seen of a queue are put there, as far as there is room; without a look at
+        the store, so that a million of them cost no more than one. False: some come further to the front."""
+        view = self._queues.get(number)
+        arrivals = sorted(arrivals, key=lambda arrival: arrival[0])
+        if view is None or arrivals[0][0] <= self._ends.get(number, arrivals[0][0] - 1):
+            return False
+        seen = arrivals[: max(0, HEADS_MAX - len(view.heads))]
+        if seen:
+            self._queues[number] = replace(view, heads=(*view.heads, *(head for _, head in seen)))
+            self._ends[number] = seen[-1][0]
+        return True
 
     def _read_environment(self, call: Call, environment: Environment) -> None:
         instances = store.instances_of(call.transaction, environment.number)
@@ -156,7 +187,7 @@ class Kept:
                 view = replace(view, diagnosis=())
             else:
                 self._diagnosed[number] = absent
-                view = replace(view, diagnosis=_diagnosis(call, environment, absent))
+                view = replace(view, diagnosis=_diagnosis(call, environment, absent[0]))
         self._environments[number] = view
 
 
@@ -204,7 +235,7 @@ def _environment_view(call: Call, environment: Environment, instances: list[Inst
         troubles=environment.troubles,
     )
     absent = _first_absent(view)
-    return view if absent is None else replace(view, diagnosis=_diagnosis(call, environment, absent))
+    return view if absent is None else replace(view, diagnosis=_diagnosis(call, environment, absent[0]))
 
 
 def _instance_view(one: Instance, environment: Environment | None, used: tuple[int, int, int]) -> InstanceView:
@@ -245,11 +276,11 @@ def _patience_ms(environment: Environment | None) -> int:
     return 60_000 * int(policy.get("jobExecutionTimeoutMinutes") or _REPLACEMENT_MINUTES)
 
 
-def _first_absent(view: EnvironmentView) -> int | None:
+def _first_absent(view: EnvironmentView) -> Absent | None:
     """The first instance that was launched and has not joined, or whose agent is silent: the diagnosis is made of it."""
     for one in view.instances:
         if one.lasts and (one.phase == "launched" or (one.phase == "joined" and not one.connected)):
-            return one.number
+            return one.number, one.phase
     return None
 
 
