@@ -29,6 +29,12 @@ _BUFFER_BYTES_MAX = 2 * BATCH_BYTES_MAX  # what is read ahead; the rest waits wh
 # Lines are gathered for so long while the container runs. Its end sends the rest at once, so that a short job's log is
 # one call, and someone who follows a long one's does not notice.
 _PACE_SECONDS = 0.2
+# A flood goes in small steps with a pause between them: agent and service have one loop each, and everybody else's turn
+# comes between two steps. What comes faster waits in the container's pipe, and the container with it. Twice as many steps
+# made a neighbour's job take five times as long.
+_STEP_SECONDS = 0.1
+_STEP_BYTES_MAX = BATCH_BYTES_MAX // 4
+_STEP_EVENTS_MAX = 2_000
 _RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 _OPEN_SECONDS = 60.0  # for how long no answer is no refusal
 _AFTER_END_SECONDS = 900.0  # for how long an ended container's log is kept for a service that does not answer
@@ -102,13 +108,15 @@ def _boundary(data: bytes, limit: int) -> int:
     return size
 
 
-def take_batch(waiting: deque[LogEvent]) -> list[LogEvent]:
+def take_batch(
+    waiting: deque[LogEvent], bytes_max: int = BATCH_BYTES_MAX, events_max: int = BATCH_EVENTS_MAX
+) -> list[LogEvent]:
     """As many events from the front as one call may carry; at least one."""
     batch: list[LogEvent] = []
     size = 0
-    while waiting and len(batch) < BATCH_EVENTS_MAX:
+    while waiting and len(batch) < events_max:
         size += waiting[0].size
-        if batch and (size > BATCH_BYTES_MAX or waiting[0].timestamp - batch[0].timestamp > BATCH_SPAN_MS_MAX):
+        if batch and (size > bytes_max or waiting[0].timestamp - batch[0].timestamp > BATCH_SPAN_MS_MAX):
             break
         batch.append(waiting.popleft())
     return batch
@@ -213,6 +221,8 @@ class _Carrier:
         self._ended_at: float | None = None  # the loop's time; None: the container may still write
         self._news = asyncio.Event()  # there is something to send, or the end
         self._hurry = asyncio.Event()  # there is no reason to gather more: the end, or a full batch
+        self._over = asyncio.Event()
+        self._put_at = -_STEP_SECONDS  # the loop's time of the last call
         self._space = asyncio.Event()
         self._space.set()
 
@@ -220,7 +230,9 @@ class _Carrier:
         reading = asyncio.get_running_loop().create_task(self._read())
         try:
             while await self._next():
-                batch = take_batch(self._waiting)
+                await self._keep_pace()
+                limits = (_STEP_BYTES_MAX, _STEP_EVENTS_MAX) if self._ended_at is None else ()
+                batch = take_batch(self._waiting, *limits)
                 self._waiting_bytes -= sum(event.size for event in batch)
                 self._space.set()
                 if not await self._put(batch):
@@ -241,6 +253,7 @@ class _Carrier:
             self._ended_at = asyncio.get_running_loop().time()
             self._news.set()
             self._hurry.set()
+            self._over.set()
 
     def _add(self, events: list[LogEvent]) -> None:
         if not events:
@@ -248,7 +261,7 @@ class _Carrier:
         self._waiting.extend(events)
         self._waiting_bytes += sum(event.size for event in events)
         self._news.set()
-        if self._waiting_bytes >= BATCH_BYTES_MAX or len(self._waiting) >= BATCH_EVENTS_MAX:
+        if self._waiting_bytes >= _STEP_BYTES_MAX or len(self._waiting) >= _STEP_EVENTS_MAX:
             self._hurry.set()
         if self._waiting_bytes > _BUFFER_BYTES_MAX:
             self._space.clear()
@@ -268,6 +281,15 @@ class _Carrier:
                 self._news.clear()
                 return await self._next()
         return bool(self._waiting)
+
+    async def _keep_pace(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout_at(self._put_at + _STEP_SECONDS):
+                await self._over.wait()
+        except TimeoutError:
+            pass
+        self._put_at = loop.time()
 
     async def _put(self, batch: list[LogEvent]) -> bool:
         """False: the stream does not take it, and the container has ended."""
