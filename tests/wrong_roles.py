@@ -19,11 +19,13 @@ from longshore.aws.wire.http import HttpRequest
 ACCOUNT_ROLE = "arn:aws:iam::123456789012:role/"
 
 
-def explained(batch: BatchHouse, job_id: str) -> dict[str, Any]:
+def explained(
+    batch: BatchHouse, job_id: str, key: str = ROOT.access_key_id, secret: str = ROOT.secret_access_key
+) -> dict[str, Any]:
     """What `longshore explain --output json` prints: a signed GET."""
     path = f"/_longshore/explain/{job_id}"
     request = AWSRequest("GET", f"{ENDPOINT}{path}")
-    SigV4Auth(Credentials(ROOT.access_key_id, ROOT.secret_access_key), "batch", REGION).add_auth(request)
+    SigV4Auth(Credentials(key, secret), "batch", REGION).add_auth(request)
     headers = {name.lower(): str(value) for name, value in request.headers.items()}
     headers["host"] = ENDPOINT.removeprefix("http://")
     sent = HttpRequest(method="GET", path=path, query_string="", headers=headers, body=b"", source_ip="127.0.0.1")

@@ -31,31 +31,42 @@ class Found(Struct, frozen=True):
 
 
 def of_job(call: Call, job: Job, body: Body) -> list[Found]:
-    """The nearest first. `call` is the asker's; IAM is asked as Batch, which may look."""
+    """The nearest first. `call` is the asker's; that a link is broken is found as Batch, which may look."""
     inner = acting.within(call, job.account, job.region)
+    asker = acting.acting(call, call.principal, region=job.region, source_ip=call.source_ip)
+    return [
+        Found(broken, mending.mend(asker, broken), environment) for broken, environment in _broken(inner, job, body)
+    ]
+
+
+# A broken link, and the name of its compute environment. None: it is the job's own.
+_Link = tuple[Broken, str | None]
+
+
+def _broken(call: Call, job: Job, body: Body) -> list[_Link]:
     if job.status is Status.RUNNABLE:
-        return _before(inner, job, body)
+        return _before(call, job, body)
     if job.status in ACTIVE:
-        return _under_way(inner, job)
+        return _under_way(call, job)
     if job.status is Status.FAILED:
-        return _after(inner, job, body)
+        return _after(call, job, body)
     return []
 
 
-def _before(call: Call, job: Job, body: Body) -> list[Found]:
+def _before(call: Call, job: Job, body: Body) -> list[_Link]:
     queue = store.queue(call.transaction, job.queue)
     numbers = [number for _, number in queue.environments] if queue is not None else []
     environments = [each for number in numbers if (each := store.environment(call.transaction, number)) is not None]
     found = [each for environment in environments for each in _in_environment(call, environment)]
     own = _own_roles(call, job, body, environments[0] if environments else None)
-    return found + [_with_mend(call, each, None) for each in own]
+    return [*found, *((each, None) for each in own)]
 
 
-def _in_environment(call: Call, environment: Environment) -> list[Found]:
+def _in_environment(call: Call, environment: Environment) -> list[_Link]:
     broken = chain.diagnose_service_role(call, environment)
     if not broken and environment.type == "MANAGED":
         broken = _to_join(call, environment)
-    return [_with_mend(call, each, environment.name) for each in broken]
+    return [(each, environment.name) for each in broken]
 
 
 def _to_join(call: Call, environment: Environment) -> list[Broken]:
@@ -84,7 +95,7 @@ def _as_refused(broken: Broken, one: Instance) -> Broken:
     )
 
 
-def _under_way(call: Call, job: Job) -> list[Found]:
+def _under_way(call: Call, job: Job) -> list[_Link]:
     environment = store.environment(call.transaction, job.environment or 0)
     one = store.instance(call.transaction, job.instance or 0)
     if environment is None or one is None:
@@ -93,19 +104,19 @@ def _under_way(call: Call, job: Job) -> list[Found]:
         return []
     broken = [] if one.connected else [_as_refused(each, one) for each in chain.diagnose(call, environment, one)]
     broken = broken or chain.diagnose_reports(call, environment, one)
-    return [_with_mend(call, each, environment.name) for each in broken]
+    return [(each, environment.name) for each in broken]
 
 
-def _after(call: Call, job: Job, body: Body) -> list[Found]:
+def _after(call: Call, job: Job, body: Body) -> list[_Link]:
     """Of a job that failed for a role: what of that has not been mended yet."""
     text = _failure(job)
     environment = store.environment(call.transaction, _environment_of(call, job))
     if "iam:PassRole" in text and environment is not None:
         role = chain.find_role(call, environment.service_role)
         refused = chain.refused_to_service(text, role) if role is not None else None
-        return [] if refused is None else [_with_mend(call, refused, environment.name)]
+        return [] if refused is None else [(refused, environment.name)]
     if _ASSUME in text or _LOG_STREAM in text:
-        return [_with_mend(call, each, None) for each in _own_roles(call, job, body, environment)]
+        return [(each, None) for each in _own_roles(call, job, body, environment)]
     return []
 
 
@@ -132,10 +143,6 @@ def _own_roles(call: Call, job: Job, body: Body, environment: Environment | None
     )
 
 
-def _with_mend(call: Call, broken: Broken, environment: str | None) -> Found:
-    return Found(broken, mending.mend(call, broken), environment)
-
-
 # --- how it is told ---
 
 
@@ -154,6 +161,8 @@ def told(found: list[Found], job: Job) -> list[str]:
         lines[0] += f"; {first.mend.allows} would allow it"
     if first.mend.command:
         lines.append(f"to mend it: {first.mend.command}")
+    if first.mend.withheld:
+        lines.append(f"what would mend it is told to those who are allowed {first.mend.withheld}")
     return lines
 
 

@@ -1,7 +1,8 @@
 """What mends a broken link of the chain: the policy that would allow what was refused, and the `aws` command that gives it.
 
 The commands are made from what IAM holds now, so that each takes away or adds no more than the refused action needs: a
-document that is changed keeps all its other statements. They are proposals; whoever runs them decides.
+document that is changed keeps all its other statements. They are proposals; whoever runs them decides. And they are told to
+those alone who may read in IAM what they are made from: who may describe jobs may not for that read policies.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from msgspec import Struct
 
 from longshore.aws.errors import AwsError
 from longshore.policy.document import compile_document, listed, parse
-from longshore.services.batch.chain import EC2, ECS_TASKS, Broken, Of, find_role
+from longshore.services.batch.chain import EC2, ECS_TASKS, Broken, Of
 from longshore.services.batch.roles import LINKED_ROLE, SERVICE
 
 if TYPE_CHECKING:
@@ -39,16 +40,32 @@ _MANAGED: dict[Of, str | None] = {
 
 
 class Mend(Struct, frozen=True):
-    """`allows`: the ARN of the managed policy, or the statement, that would allow it. `command`: one line for a shell."""
+    """`allows`: the ARN of the managed policy, or the statement, that would allow it. `command`: one line for a shell.
 
-    allows: str | None
-    command: str | None
+    None where nobody but AWS can change the role, or where it is not sure that anything is broken. `withheld`: what the
+    asker would have to be allowed to be told; None: nothing is withheld.
+    """
+
+    allows: str | None = None
+    command: str | None = None
+    withheld: str | None = None
+
+
+class _Withheld(Exception):
+    """The asker may not do this, and so not see what it gives."""
 
 
 def mend(call: Call, broken: Broken) -> Mend:
-    """`call` only reads. None where nobody but AWS can change the role, or where it is not sure that anything is broken."""
+    """`call` is the asker's, in the account and region of the broken link."""
     if broken.unsure:
-        return Mend(None, None)
+        return Mend()
+    try:
+        return _mend(call, broken)
+    except _Withheld as withheld:
+        return Mend(withheld=str(withheld))
+
+
+def _mend(call: Call, broken: Broken) -> Mend:
     match broken.link:
         case "profile":
             return Mend(None, _mend_profile(call, broken))
@@ -75,7 +92,7 @@ def _mend_profile(call: Call, broken: Broken) -> str | None:
 def _fill_profile(call: Call, profile: str, role: str) -> str:
     """Puts the role of the profile's own name into it, as the console names them; made first where there is none."""
     filled = _command("iam", "add-role-to-instance-profile", instance_profile_name=profile, role_name=role)
-    if find_role(call, call.arn(f"role/{role}", service="iam")) is not None:
+    if _role(call, role) is not None:
         return filled
     return f"{_make_role('instance role', role)} && {filled}"
 
@@ -94,7 +111,7 @@ def _make_role(of: Of, name: str) -> str:
 def _associate_anew(call: Call, instance_id: str, profile: str) -> str | None:
     """The instance's association with a profile that is no more is replaced by one with the profile of that name."""
     request = {"Filters": [{"Name": "instance-id", "Values": [instance_id]}]}
-    found = call.peer("ec2", "DescribeIamInstanceProfileAssociations", request, as_=call.as_service())
+    found = _read(call, "ec2", "DescribeIamInstanceProfileAssociations", request, "*")
     associations = found["IamInstanceProfileAssociations"]
     if not associations:
         return None
@@ -116,7 +133,7 @@ def _trust_statement(of: Of) -> dict[str, Any]:
 def _mend_trust(call: Call, broken: Broken) -> Mend:
     role = _role(call, broken.name)
     if role is None or _is_aws_own(role):
-        return Mend(None, None)
+        return Mend()
     document = json.loads(unquote(role["AssumeRolePolicyDocument"]))
     wanted = _trust_statement(broken.of)
     kept = [
@@ -149,7 +166,7 @@ class _Held(Struct, frozen=True):
 def _mend_policy(call: Call, broken: Broken) -> Mend:
     role = _role(call, broken.name)
     if role is None or _is_aws_own(role):
-        return Mend(None, None)
+        return Mend()
     action, resource = broken.action or "", broken.resource or "*"
     statement = {"Effect": "Allow", "Action": action, "Resource": resource}
     if "with an explicit deny" in broken.text:
@@ -227,7 +244,7 @@ def _replaced(call: Call, role_name: str, held: _Held, document: dict[str, Any])
     made = _command(
         "iam", "create-policy-version", policy_arn=held.name, policy_document=_json(document), set_as_default=None
     )
-    versions = call.peer("iam", "ListPolicyVersions", {"PolicyArn": held.name}, as_=call.as_service())["Versions"]
+    versions = _read(call, "iam", "ListPolicyVersions", {"PolicyArn": held.name}, held.name)["Versions"]
     if len(versions) < VERSIONS_MAX:
         return made
     oldest = min(
@@ -240,13 +257,31 @@ def _replaced(call: Call, role_name: str, held: _Held, document: dict[str, Any])
 # --- what IAM holds ---
 
 
+def _read(call: Call, service: str, operation: str, request: dict[str, Any], resource: str) -> dict[str, Any]:
+    """As Batch, if the asker may do it too: a look is no call of his, and no refusal of it is one to be found in the trail."""
+    action = f"{service}:{operation}"
+    if not call.is_allowed(action, resource):
+        raise _Withheld(action)
+    return call.peer(service, operation, request, as_=call.as_service())
+
+
 def _role(call: Call, name: str) -> dict[str, Any] | None:
     try:
-        found: dict[str, Any] = call.peer("iam", "GetRole", {"RoleName": name}, as_=call.as_service())["Role"]
+        answer = _read(call, "iam", "GetRole", {"RoleName": name}, _role_arn(call, name))
     except AwsError as error:
         if error.code == "NoSuchEntity":
             return None
         raise
+    found: dict[str, Any] = answer["Role"]
+    return found
+
+
+def _role_arn(call: Call, name: str) -> str:
+    """Its path is not known before it is read; IAM asks about one that is not there in the same way."""
+    try:
+        found: str = call.peer("iam", "GetRole", {"RoleName": name}, as_=call.as_service())["Role"]["Arn"]
+    except AwsError:
+        return call.arn(f"role/{name}", service="iam")
     return found
 
 
@@ -256,13 +291,13 @@ def _is_aws_own(role: dict[str, Any]) -> bool:
 
 
 def _identity(call: Call, role: dict[str, Any]) -> list[_Held]:
-    name, me = role["RoleName"], call.as_service()
+    name, arn = role["RoleName"], role["Arn"]
+    asked = {"RoleName": name}
     held = []
-    for policy_name in call.peer("iam", "ListRolePolicies", {"RoleName": name}, as_=me)["PolicyNames"]:
-        request = {"RoleName": name, "PolicyName": policy_name}
-        text = call.peer("iam", "GetRolePolicy", request, as_=me)["PolicyDocument"]
-        held.append(_Held("inline", policy_name, json.loads(unquote(text))))
-    for attached in call.peer("iam", "ListAttachedRolePolicies", {"RoleName": name}, as_=me)["AttachedPolicies"]:
+    for policy_name in _read(call, "iam", "ListRolePolicies", asked, arn)["PolicyNames"]:
+        found = _read(call, "iam", "GetRolePolicy", {**asked, "PolicyName": policy_name}, arn)
+        held.append(_Held("inline", policy_name, json.loads(unquote(found["PolicyDocument"]))))
+    for attached in _read(call, "iam", "ListAttachedRolePolicies", asked, arn)["AttachedPolicies"]:
         document = _managed_document(call, attached["PolicyArn"])
         if document is not None:
             held.append(_Held("attached", attached["PolicyArn"], document))
@@ -276,10 +311,17 @@ def _boundary(call: Call, role: dict[str, Any]) -> _Held | None:
 
 
 def _managed_document(call: Call, arn: str) -> dict[str, Any] | None:
-    me = call.as_service()
+    """AWS's own policies are no secret."""
+    as_whom = call.as_service()
     try:
-        version = call.peer("iam", "GetPolicy", {"PolicyArn": arn}, as_=me)["Policy"]["DefaultVersionId"]
-        found = call.peer("iam", "GetPolicyVersion", {"PolicyArn": arn, "VersionId": version}, as_=me)["PolicyVersion"]
+        if arn.startswith(f"{_AWS}/"):
+            version = call.peer("iam", "GetPolicy", {"PolicyArn": arn}, as_=as_whom)["Policy"]["DefaultVersionId"]
+            request = {"PolicyArn": arn, "VersionId": version}
+            found = call.peer("iam", "GetPolicyVersion", request, as_=as_whom)["PolicyVersion"]
+        else:
+            version = _read(call, "iam", "GetPolicy", {"PolicyArn": arn}, arn)["Policy"]["DefaultVersionId"]
+            request = {"PolicyArn": arn, "VersionId": version}
+            found = _read(call, "iam", "GetPolicyVersion", request, arn)["PolicyVersion"]
     except AwsError as error:
         if error.code == "NoSuchEntity":
             return None
