@@ -13,6 +13,8 @@ from longshore.kit.loop import Loop
 log = structlog.get_logger("longshore.loops")
 
 _AFTER_FAILURE_SECONDS = 1.0
+# A loop waits by monotonic time for a moment of the wall clock, which may be set meanwhile: it looks again after so long.
+_LOOK_AGAIN_SECONDS = 60.0
 
 
 async def run(house: House, loop: Loop) -> None:
@@ -37,7 +39,7 @@ async def run(house: House, loop: Loop) -> None:
         if delay > 0:
             with contextlib.suppress(TimeoutError):
                 # Not `wait_for`: on Python 3.11 it loses a cancellation that meets the event.
-                async with asyncio.timeout(delay):
+                async with asyncio.timeout(min(delay, _LOOK_AGAIN_SECONDS)):
                     await news.wait()
         else:
             await asyncio.sleep(0)
