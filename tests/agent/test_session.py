@@ -312,6 +312,32 @@ def test_a_task_that_the_manifest_does_not_name_is_killed_when_the_server_says_s
     assert bench.server.reports("t1") == ["RUNNING"]
 
 
+def test_a_task_of_which_nothing_was_kept_has_ended(bench: Bench) -> None:
+    """Not at once: the payload of one that is new may follow the manifest that names it."""
+    stream = bench.joined()
+    bench.pay(long_task("t1"))
+    bench.until(lambda: bench.server.reports("t1") == ["RUNNING"])
+    named = [
+        {"taskArn": task_arn(each), "taskClusterArn": CLUSTER, "desiredStatus": "RUNNING"}
+        for each in ("t1", "t2", "t3")
+    ]
+    stream.tell(
+        "TaskManifestMessage", messageId="m2", clusterArn=CLUSTER, containerInstanceArn=INSTANCE, generatedAt=1,
+        tasks=named, timeline=100,
+    )  # fmt: skip
+    bench.pass_time(30)
+    bench.pay(long_task("t3"))
+    bench.pass_time(29)
+    assert bench.server.reports("t2") == []
+    bench.pass_time(2)
+    assert bench.server.reports("t2") == ["STOPPED"]
+    assert bench.server.reports("t1") == bench.server.reports("t3") == ["RUNNING"]
+    # Given after all, it is not begun: it has ended.
+    bench.pay(long_task("t2"))
+    bench.pass_time(10)
+    assert bench.server.reports("t2") == ["STOPPED"]
+
+
 def test_updates_are_declined_and_the_unknown_passed_over(bench: Bench) -> None:
     stream = bench.joined()
     stream.tell("PerformUpdateMessage", messageId="u1", clusterArn=CLUSTER, containerInstanceArn=INSTANCE)

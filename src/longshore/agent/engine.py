@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -182,6 +182,14 @@ class Engine:
         entry = self._entries.get(arn)
         if entry is not None:
             self._happened(entry, StopWanted())
+
+    def end_unknown(self, named: Iterable[tuple[str, str]]) -> None:
+        """Of these tasks, each an ARN and its cluster's, those that are not here have ended: what ran of them was swept away
+        at this agent's start. Without a word of it the server would wait for their end for ever."""
+        for arn, cluster_arn in named:
+            if arn not in self._entries and arn not in self._ended:
+                self._say(f"task {arn} was given to an agent before this one, which left no record of it")
+                self._end_unread({"arn": arn, "taskClusterArn": cluster_arn}, "The agent has no record of the task.")
 
     def renew_credentials(self, arn: str, role_type: str, session: RoleCredentials) -> bool:
         """False: no such task is here."""

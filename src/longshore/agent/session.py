@@ -37,6 +37,9 @@ _REFUSED: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0, 4.0, 5.0)
 _DEREGISTERED_SECONDS = 3600.0  # InactiveInstanceException: only an operator's deregistration is answered so
 _SILENCE_SECONDS = (60.0, 120.0)  # a stream on which nothing comes for so long is taken for dead
 _AGE_SECONDS = (1800.0, 2100.0)  # after which the agent leaves a stream and opens the next
+# Payloads that the agent has not acknowledged follow a manifest at once, on the same stream. What it named and is unknown
+# after so long was known to an agent of before, which has not written it down, or whose shelf was set back.
+_LOST_SECONDS = 60.0
 _ENDPOINTS_SECONDS = 12 * 3600.0
 
 
@@ -148,6 +151,7 @@ class Session:
         self._endpoints_until = 0.0
         self._discovering = asyncio.Lock()
         self._has_polled = False  # whether a stream of this process was open before
+        self._doubts: asyncio.TimerHandle | None = None  # about tasks that the manifest named and nobody here knows
         self._timeline = 0  # the greatest number that payloads and manifests have had
 
     @property
@@ -231,6 +235,12 @@ class Session:
 
     async def _listen(self, stream: Stream) -> bool:
         """Returns when the stream has ended; whether anything came on it."""
+        try:
+            return await self._hear(stream)
+        finally:
+            self._drop_doubts()
+
+    async def _hear(self, stream: Stream) -> bool:
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + self._between(_AGE_SECONDS)
         has_heard = False
@@ -315,6 +325,9 @@ class Session:
         if timeline <= self._timeline:
             return []  # It is older than what came since.
         self._timeline = timeline
+        self._drop_doubts()
+        named = [(str(each.get("taskArn")), str(each.get("taskClusterArn"))) for each in _dicts(message.get("tasks"))]
+        self._doubts = asyncio.get_running_loop().call_later(_LOST_SECONDS, self._engine.end_unknown, named)
         wanted = {
             each.get("taskArn") for each in _dicts(message.get("tasks")) if each.get("desiredStatus") != "STOPPED"
         }
@@ -323,6 +336,11 @@ class Session:
         if candidates:
             answers.insert(0, protocol.stop_verification(message_id, candidates))
         return answers
+
+    def _drop_doubts(self) -> None:
+        if self._doubts is not None:
+            self._doubts.cancel()
+            self._doubts = None
 
     # The stream of measurements.
 
