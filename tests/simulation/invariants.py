@@ -67,6 +67,7 @@ class Watch:
             assert job.instance is not None and job.environment is not None, f"it runs nowhere: {job}"
         for number, attempt in enumerate(job.attempts, 1):
             self._check_attempt(job, number, attempt)
+        self._check_fence(job, before)
         if job.status is Status.SUCCEEDED:
             assert job.attempts and job.attempts[-1].exit_code == 0, f"a false success: {job}"
 
@@ -76,6 +77,17 @@ class Watch:
         if attempt.exit_code is not None:
             real = self.world.containers.ran.get((job.job_id, str(number)))
             assert real == attempt.exit_code, f"attempt {number} ended with {real} and was told as {attempt}"
+
+    def _check_fence(self, job: Job, before: Job | None) -> None:
+        """Only the end of its container or of its machine ends an attempt, however silent the agent is."""
+        assert self.world is not None
+        first = len(before.attempts) + 1 if before is not None else 1
+        ended = {(job.job_id, str(number)) for number in range(first, len(job.attempts) + 1)}
+        if job.status in TERMINAL:
+            ended.add((job.job_id, str(job.attempt)))
+        for attempt in sorted(ended):
+            assert not self.world.lives(attempt), f"attempt {attempt[1]} was ended while its container runs: {job}"
+        self.world.containers.over |= ended
 
     def _check_capacity(self) -> None:
         assert self.world is not None
@@ -108,6 +120,9 @@ class Watch:
 
     def check_end(self) -> None:
         """Once faults have ended and time has passed: nothing acknowledged was lost, and all of it has ended as it must."""
+        assert self.world is not None
+        parked = self.world._disk._writer.execute("SELECT * FROM outbox_parked").fetchall()
+        assert not parked, f"events that could not be taken in: {parked}"
         for job_id in self.acknowledged:
             assert job_id in self._by_id, f"an acknowledged job was lost: {job_id}"
         for job in self._by_id.values():

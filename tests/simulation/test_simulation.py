@@ -1,21 +1,25 @@
 """Seeds: whatever happens, the invariants hold. And a planted bug is found, so that the watch is known to be awake.
 
-1,000 seeds in every run of the tests; LONGSHORE_SEEDS changes that, and more go by `python -m simulation.run --count N`.
+1,000 seeds in every run of the tests, and 200 with the harsher faults; LONGSHORE_SEEDS and LONGSHORE_HARSH_SEEDS change that, and
+more go by `python -m simulation.run --count N --processes P [--harsh]`.
 """
 
 from __future__ import annotations
 
 import os
+import re
 
 import pytest
 from msgspec.structs import replace
 
+from longshore.server.indoors import Indoors
 from longshore.services.batch import life, lifecycle, store, tasks
 from longshore.services.batch.effects import Effects
 from simulation.run import run
-from simulation.world import Faults
+from simulation.world import HARSH, Faults
 
 SEEDS = int(os.environ.get("LONGSHORE_SEEDS", "1000"))
+HARSH_SEEDS = int(os.environ.get("LONGSHORE_HARSH_SEEDS", "200"))
 _PORTION = 25
 
 
@@ -25,8 +29,37 @@ def test_whatever_happens_the_invariants_hold(first: int) -> None:
     assert deaths > 0, "the server never died: the faults were too mild to tell anything"
 
 
+@pytest.mark.parametrize("first", range(0, HARSH_SEEDS, _PORTION))
+def test_whatever_happens_harshly_the_invariants_hold(first: int) -> None:
+    """The clock jumps, what was given up arrives late and out of order, agents come back with what they knew before."""
+    deaths = sum(run(seed, faults=HARSH).deaths for seed in range(first, min(first + _PORTION, HARSH_SEEDS)))
+    assert deaths > 0, "the server never died: the faults were too mild to tell anything"
+
+
 def test_a_seed_tells_the_same_story_twice() -> None:
     assert run(7) == run(7)
+    assert run(7, faults=HARSH) == run(7, faults=HARSH) != run(7)
+
+
+def test_a_silent_agent_that_is_taken_for_a_dead_machine_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fence: whoever does not answer may still run what it was given, and only its machine can say otherwise."""
+    crash = Indoors.crash
+
+    def impatient(self: Indoors, instance_id: str) -> None:
+        crash(self, instance_id)
+        self._house.ports["machines"].on_report(
+            instance_id, "terminated", "Server.InternalError: nothing was heard of it"
+        )
+
+    monkeypatch.setattr(Indoors, "crash", impatient)
+    for seed in range(50):
+        try:
+            run(seed)
+        except AssertionError as broken:
+            # An instance on which nothing ran stays for ever, which is found as well.
+            if re.match(r"seed \d+: attempt \d+ was ended while its container runs", str(broken)):
+                return
+    pytest.fail("nobody noticed")
 
 
 def test_an_effect_that_is_done_before_its_commit_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

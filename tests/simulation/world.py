@@ -3,6 +3,10 @@
 A server lives until a commit at which it dies, and is started again over the same database; machines, agents and containers
 live on, as they do on real hosts. Agents are killed and start again, streams break, requests and answers are lost or come
 twice, machines fail, a role loses its policy for a while. Everything that is random comes from the seed.
+
+The harsher faults: the wall clock is set forward and back while monotonic time goes on; a request that its sender has given up
+arrives after all, behind later ones, or a second time; answers take long; an agent comes back with what it had written down
+some time before it died.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ import contextlib
 import json
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from msgspec import Struct
@@ -47,8 +51,17 @@ class Faults(Struct, frozen=True):
     request_doubled: float = 0.02
     delayed: float = 0.2
     seconds_between_blows: float = 6.0  # to an agent, a stream, a machine, a role
+    # The harsher ones.
+    given_up: float = 0.0  # a request arrives seconds after its sender has given it up
+    doubled_late: float = 0.0  # a request arrives a second time, seconds later
+    answer_late: float = 0.0
+    shelf_is_older: float = 0.0  # of the agents that are killed, those that come back with an older state
+    seconds_between_jumps: float = 0.0  # of the wall clock; 0: it never jumps
 
 
+HARSH = Faults(
+    given_up=0.02, doubled_late=0.02, answer_late=0.03, shelf_is_older=0.3, seconds_between_jumps=15.0,
+)  # fmt: skip
 NO_FAULTS = Faults(0, 0, 0, 0, 0, 1e9)
 
 
@@ -61,7 +74,9 @@ class Containers:
 
     def __init__(self) -> None:
         self.ran: dict[tuple[str, str], int | None] = {}
-        self.twice: str | None = None  # an attempt that ran twice. An agent would take an exception for its own fault.
+        self.where: dict[tuple[str, str], tuple[WatchedRuntime, str]] = {}  # the runtime and the container's id
+        self.over: set[tuple[str, str]] = set()  # attempts that the house has taken for ended
+        self.wrong: str | None = None  # a start that must not be. An agent would take an exception for its own fault.
 
 
 class WatchedRuntime(MemoryRuntime):
@@ -85,14 +100,30 @@ class WatchedRuntime(MemoryRuntime):
             self._begun.add(container_id)
             key = self._attempts[container_id]
             if key in self._all.ran:
-                self._all.twice = f"attempt {key[1]} of job {key[0]} ran twice"
+                self._all.wrong = f"attempt {key[1]} of job {key[0]} ran twice"
+            if key in self._all.over:
+                self._all.wrong = f"attempt {key[1]} of job {key[0]} was started after it had ended"
             self._all.ran[key] = None
+            self._all.where[key] = (self, container_id)
 
     async def wait(self, container_id: str) -> Any:
         ended = await super().wait(container_id)
         if ended.exit_code is not None:
             self._all.ran[self._attempts[container_id]] = ended.exit_code
         return ended
+
+    def lives(self, container_id: str) -> bool:
+        container = self._containers.get(container_id)
+        return container is not None and container.is_started and container.exit is None
+
+
+class JumpingClock(VirtualClock):
+    """A wall clock, which people and NTP set."""
+
+    ahead = timedelta()
+
+    def now(self) -> datetime:
+        return super().now() + self.ahead
 
 
 class World:
@@ -104,10 +135,17 @@ class World:
         self._faults_to_come = faults
         self.loop = VirtualLoop()
         self.loop.set_exception_handler(self._on_loop_error)
-        self.clock = VirtualClock(self.loop, datetime.fromisoformat("2026-01-01T00:00:00+00:00"))
+        self.clock = JumpingClock(self.loop)
         self.ids = Ids(SeededEntropy(seed))
         self.settings = Settings(
-            account=ACCOUNT, region=REGION, vcpus=8, memory_mib=65_536, idle_seconds=30, **(settings or {})
+            account=ACCOUNT,
+            region=REGION,
+            vcpus=8,
+            memory_mib=65_536,
+            idle_seconds=30,
+            # A clock that jumps further than this makes an environment INVALID, which only its owner changes.
+            join_seconds=7 * 86_400,
+            **(settings or {}),
         )
         self.containers = Containers()
         self.trouble: BaseException | None = None  # an invariant that broke where nobody waits for it
@@ -182,7 +220,7 @@ class World:
     def _changed(self) -> None:
         if self.trouble is None:
             try:
-                assert self.containers.twice is None, self.containers.twice
+                assert self.containers.wrong is None, self.containers.wrong
                 self._on_change()
             except AssertionError as broken:
                 self.trouble = broken
@@ -245,6 +283,8 @@ class World:
         """Faults begin."""
         self.faults = self._faults_to_come
         self._background.append(self.loop.create_task(self._blows()))
+        if self.faults.seconds_between_jumps:
+            self._background.append(self.loop.create_task(self._jumps()))
 
     def spare(self) -> None:
         """Faults end."""
@@ -262,11 +302,58 @@ class World:
             elif not there:
                 continue
             elif blow < 0.55:
-                self.indoors.crash(self.random.choice(there))
+                struck = self.random.choice(there)
+                if self.faults.shelf_is_older and self.random.random() < self.faults.shelf_is_older:
+                    self._background.append(self.loop.create_task(self._bring_back_older(struck)))
+                else:
+                    self.indoors.crash(struck)
             elif blow < 0.85 and self._streams:
                 self.random.choice(self._streams)._served.cancel()
             else:
                 self.machines.fail(self.random.choice(there))
+
+    async def _bring_back_older(self, instance_id: str) -> None:
+        """The agent dies, and the next one finds what this one had written down a while before."""
+        place = self.indoors._places[instance_id]
+        kept = dict(place.shelf._documents)
+        if "agent/registration" not in kept:
+            return  # An agent without its registration is a new container instance, as at AWS, and the old one stays.
+        await asyncio.sleep(self.random.uniform(0.1, 15.0))
+        if self.indoors._places.get(instance_id) is not place or place.agent is None or place.agent.done():
+            return
+        self.indoors.crash(instance_id)
+        await asyncio.wait((place.agent,))
+        place.shelf._documents = kept
+
+    async def _jumps(self) -> None:
+        while True:
+            await asyncio.sleep(self.random.expovariate(1 / self.faults.seconds_between_jumps))
+            if self.faults is NO_FAULTS:
+                return
+            width = self.random.choice((1.0, 60.0, 600.0, 6 * 3600.0))
+            self.clock.ahead += timedelta(seconds=self.random.uniform(-min(width, 600.0), width))
+
+    def later(self, ask: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+        """What was sent arrives seconds from now, and nobody waits for its answer."""
+        self._background.append(self.loop.create_task(self._later(ask)))
+
+    async def _later(self, ask: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+        await asyncio.sleep(self.random.uniform(0.3, 20.0))
+        if self._is_up:
+            with contextlib.suppress(AwsError, ServerDown):
+                await self.serve(ask())
+
+    def lives(self, attempt: tuple[str, str]) -> bool:
+        """Whether its container runs now, on a machine that is there."""
+        runtime, container_id = self.containers.where.get(attempt, (None, ""))
+        return (
+            runtime is not None
+            and runtime.lives(container_id)
+            and any(
+                place.runtime is runtime and instance_id in self.machines._machines
+                for instance_id, place in self.indoors._places.items()
+            )
+        )
 
     async def _take_policy_away(self) -> None:
         policy = {"RoleName": "ecsInstanceRole", "PolicyArn": POLICY}
@@ -305,6 +392,11 @@ class FaultyTransport:
             raise TransportError("connection refused")
         if chance() < faults.request_lost:
             raise TransportError("the request was lost")
+        if faults.given_up and chance() < faults.given_up:
+            world.later(ask)
+            raise TransportError("the request took too long")
+        if faults.doubled_late and chance() < faults.doubled_late:
+            world.later(ask)
         try:
             if chance() < faults.request_doubled:
                 with contextlib.suppress(AwsError):
@@ -312,6 +404,8 @@ class FaultyTransport:
             answer = await world.serve(ask())
         except ServerDown as down:
             raise TransportError("connection reset") from down
+        if faults.answer_late and chance() < faults.answer_late:
+            await asyncio.sleep(world.random.uniform(0.5, 15.0))
         if chance() < faults.answer_lost:
             raise TransportError("the answer was lost")
         return answer
