@@ -98,7 +98,13 @@ def at_its_worst(chain: Chain, script: str) -> Iterator[str]:
     assert ended["status"] == "FAILED"
 
 
-@pytest.mark.parametrize("kind", WORST)
+# Those that come to the same walls as another one.
+_LIKE_OTHERS = ("processes", "shared memory")
+
+
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=pytest.mark.long if kind in _LIKE_OTHERS else ()) for kind in WORST]
+)
 def test_a_job_at_its_worst_harms_itself_alone(
     house: Chain, before: Measured, kind: str, record_property: Callable[[str, object], None]
 ) -> None:
