@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import shlex
 import signal
 import subprocess
 import sys
@@ -77,9 +78,12 @@ class Server:
 
     def aws(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """The real aws command, pointed here as its users point it."""
-        command = CHECKOUT / ".venv-aws" / "bin" / "aws"
+        return self.shell(shlex.join(["aws", *arguments]))
+
+    def shell(self, line: str) -> subprocess.CompletedProcess[str]:
+        """A line as a user types it, with the real aws command at hand."""
         environment = {
-            "PATH": os.environ["PATH"],
+            "PATH": f"{CHECKOUT / '.venv-aws' / 'bin'}:{os.environ['PATH']}",
             "HOME": str(self.state.parent),
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_ACCESS_KEY_ID": ROOT_KEY,
@@ -87,7 +91,7 @@ class Server:
             "AWS_DEFAULT_REGION": REGION,
             "AWS_EC2_METADATA_DISABLED": "true",
         }
-        return subprocess.run([str(command), *arguments], env=environment, capture_output=True, text=True, timeout=60)
+        return subprocess.run(["sh", "-c", line], env=environment, capture_output=True, text=True, timeout=60)
 
     def kill(self) -> None:
         self.process.send_signal(signal.SIGKILL)
