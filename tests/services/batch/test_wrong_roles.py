@@ -627,6 +627,11 @@ def test_caller_without_pass_role(batch: BatchHouse) -> None:
     assert denial(ann, "register_job_definition", **defined) == NOT_PASSED.format(role="job")
 
 
+NO_PROFILE_ARN = (
+    "Error executing request, Exception : The ECS Instance Role should be an ECS Instance Profile ARN., RequestId: "
+)
+
+
 @pytest.mark.parametrize("given", [f"{ACCOUNT_ROLE}{ROLE}", f"{ACCOUNT_ROLE}team/{ROLE}"])
 def test_role_arn_for_the_profile(batch: BatchHouse, given: str) -> None:
     batch.role()
@@ -641,3 +646,28 @@ def test_role_arn_for_the_profile(batch: BatchHouse, given: str) -> None:
     assert error["Error"]["Message"].startswith(text)
     batch.batch.create_compute_environment(**environment_request(batch, instanceRole=ROLE))
     batch.house.settle(lambda: batch.described("mine")["status"] == "VALID", seconds=HEALS_SECONDS)
+
+
+# --- the page ---
+
+
+def rows_of_the_page() -> dict[str, str]:
+    """Mistake -> what AWS says, as docs/wrong-roles.md has them."""
+    rows = [line.strip("| ").split(" | ") for line in PAGE.read_text("utf-8").splitlines() if line.startswith("| ")]
+    return {row[0]: row[1].strip("`") for row in rows if len(row) == 3 and row[1].startswith("`")}
+
+
+def on_the_page(text: str) -> str:
+    return text.format(instance="i-…", cluster="CLUSTER", other="CI")
+
+
+def test_the_page_tells_each_row_and_no_more() -> None:
+    told = {
+        **{case.row: on_the_page(case.environment or case.job) for case in WAITS},
+        **{case.row: lacks(case.lacks).removesuffix(" on resource: ") for case in SERVES},
+        **{case.row: case.text for case in INVALID},
+        **{case.row: case.reason or case.status_reason for case in FAILS},
+        "role ARN for the profile": NO_PROFILE_ARN,
+        "caller without iam:PassRole": NOT_PASSED.format(role="otherRole"),
+    }
+    assert rows_of_the_page() == told
