@@ -18,7 +18,8 @@ from longshore.host.cgroups import Hierarchy
 from system.chain import Chain, needs_local_machines
 from system.running import wait_for
 
-pytestmark = pytest.mark.xdist_group("harm")
+# What loads the whole machine would make liars of the tests beside it: run alone, by `pytest -m long tests/system/test_harm.py`.
+pytestmark = [pytest.mark.xdist_group("harm"), pytest.mark.long]
 
 NO_OPS, CALLS = 4, 40
 NO_OP_SECONDS, CALL_SECONDS = 6.0, 0.5  # medians; on a quiet machine 0.1 and 0.003
@@ -98,13 +99,7 @@ def at_its_worst(chain: Chain, script: str) -> Iterator[str]:
     assert ended["status"] == "FAILED"
 
 
-# Those that come to the same walls as another one.
-_LIKE_OTHERS = ("processes", "shared memory")
-
-
-@pytest.mark.parametrize(
-    "kind", [pytest.param(kind, marks=pytest.mark.long if kind in _LIKE_OTHERS else ()) for kind in WORST]
-)
+@pytest.mark.parametrize("kind", WORST)
 def test_a_job_at_its_worst_harms_itself_alone(
     house: Chain, before: Measured, kind: str, record_property: Callable[[str, object], None]
 ) -> None:
