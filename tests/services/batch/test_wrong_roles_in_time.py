@@ -7,11 +7,18 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from batch_house import POLICY, ROLE, BatchHouse
-from batch_room import trust
-from in_process import InProcessHouse
+from batch_room import Room, trust
+from in_process import ACCOUNT, REGION, InProcessHouse
+from longshore.aws.clock import milliseconds
+from longshore.kit.call import Call
+from longshore.kit.event import Event
+from longshore.services.batch import store, troubles
 from longshore.services.batch.environments import NONE_JOINED
+from longshore.services.batch.reactions import on_iam_change
+from longshore.services.batch.records import Environment
 from wrong_roles import console, explained, mend_as_told
 
 HEALS_SECONDS = 10.0
@@ -130,6 +137,56 @@ def test_an_agent_that_may_not_report_leaves_its_job_where_it_is_and_explain_say
     assert "is not authorized to perform: ecs:SubmitTaskStateChange" in console(batch, instance["InstanceId"])
     mend_as_told(batch, job_id)
     assert batch.ended(job_id, seconds=HEALS_SECONDS)["status"] == "SUCCEEDED"
+
+
+# --- what is told until it is over ---
+
+
+def role_changed(room: Room) -> Environment:
+    """The environment after the room has heard that some role has changed, before anything is tried again."""
+    event = Event(
+        source="aws.iam", detail_type="IAM Role Changed", account=ACCOUNT, region=REGION, time=room.house.clock.now(),
+        resource=f"arn:aws:iam::{ACCOUNT}:role/other", detail={},
+    )  # fmt: skip
+    room.write(lambda call: on_iam_change(call, event))
+    (found,) = room.read(lambda call: store.all_environments(call.transaction))
+    assert isinstance(found, Environment)
+    return found
+
+
+def test_a_change_of_roles_ends_no_trouble_that_stands_and_has_it_tried_at_once(room: Room) -> None:
+    """Not for an instant is the environment called healthy: what was refused is refused still."""
+    room.profile()
+    room.iam.create_role(RoleName="service", AssumeRolePolicyDocument=trust("batch.amazonaws.com"))
+    allow = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+
+    def may(*statements: dict[str, Any]) -> None:
+        document = json.dumps({"Version": "2012-10-17", "Statement": [allow, *statements]})
+        room.iam.put_role_policy(RoleName="service", PolicyName="p", PolicyDocument=document)
+
+    may({"Effect": "Deny", "Action": "ec2:RunInstances", "Resource": "*"})
+    room.environment()
+    who = f"arn:aws:sts::{ACCOUNT}:assumed-role/service/aws-batch"
+    refused = f"User: {who} is not authorized to perform: ec2:RunInstances on resource: *"
+
+    def meet(call: Call) -> None:
+        (found,) = store.all_environments(call.transaction)
+        served = replace(found, service_role=f"arn:aws:iam::{ACCOUNT}:role/service")
+        troubles.add(call, served, "permissions", refused)
+        (found,) = store.all_environments(call.transaction)
+        troubles.add(call, found, "launch", 'IAM Instance Profile "x" has no associated IAM Roles')
+        (found,) = store.all_environments(call.transaction)
+        troubles.add(call, found, "capacity", "none left", "m6i.large")
+
+    room.write(meet)
+    now = room.read(lambda call: milliseconds(call.now))
+    after = role_changed(room)
+    assert after.status_reason == f"CLIENT_ERROR - {refused}"
+    # The profile holds a role: that trouble is over. The other stands, and may be met again at once. Capacity is no role's.
+    assert [(one.code, one.until <= now) for one in after.troubles] == [("permissions", True), ("capacity", False)]
+    may()
+    after = role_changed(room)
+    assert ([one.code for one in after.troubles], after.status_reason) == (["capacity"], HEALTHY)
 
 
 # --- nobody joins ---

@@ -76,7 +76,8 @@ def _keep(call: Call, environment: Environment, left: tuple[Trouble, ...]) -> No
     if left == environment.troubles:
         return
     changed = replace(environment, troubles=left)
-    if environment.status == "VALID" and all(one.code == "capacity" for one in left):
-        changed = replace(changed, status_reason=HEALTHY)
+    told = [f"CLIENT_ERROR - {one.text}" for one in left if one.code != "capacity"]
+    if environment.status == "VALID" and environment.status_reason not in told:
+        changed = replace(changed, status_reason=told[-1] if told else HEALTHY)
     store.save_environment(call.transaction, changed)
     news.environment_changed(call, environment.number)
