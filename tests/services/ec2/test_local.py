@@ -192,7 +192,9 @@ def test_a_server_that_was_killed_finds_its_instances_and_its_listeners_again(
                 this_page=_THIS_PAGE,
             )
             server = await asyncio.create_subprocess_exec(sys.executable, "-c", program, stdout=subprocess.PIPE)
-            assert server.stdout is not None and await server.stdout.readline() == b"launched\n"
+            assert server.stdout is not None
+            while (line := await server.stdout.readline()) != b"launched\n":
+                assert line, "it ended before it had launched anything"  # What it logs comes here, too.
             server.kill()
             await server.wait()
             machines = machines_for(here, house)
