@@ -32,7 +32,9 @@ NO_IDENTITY = f"because no identity-based policy allows the {ACTION} action"
 NO_BOUNDARY = f"because no permissions boundary allows the {ACTION} action"
 NO_SESSION = f"because no session policy allows the {ACTION} action"
 NO_RESOURCE = f"because no resource-based policy allows the {ACTION} action"
+NO_CONTROL = f"because no service control policy allows the {ACTION} action"
 DENIES = {
+    "control": "with an explicit deny in a service control policy",
     "identity": "with an explicit deny in an identity-based policy",
     "boundary": "with an explicit deny in a permissions boundary",
     "session": "with an explicit deny in a session policy",
@@ -57,11 +59,12 @@ def because(
     identity: Document | None = YES,
     boundary: Document | None = None,
     session: Document | None = None,
+    control: tuple[tuple[Document, ...], ...] = (),
     resource: Document | None = None,
     on: str = RESOURCE,
 ) -> str:
     """Why not; empty: allowed."""
-    policies = Policies((identity,) if identity else (), boundary, (session,) if session else ())
+    policies = Policies((identity,) if identity else (), boundary, (session,) if session else (), control)
     decision = evaluate(Question(who, ACTION, on, {}), policies, resource)
     assert decision.allowed is (decision.because == "")
     return decision.because
@@ -109,6 +112,36 @@ def test_several_session_policies_are_one_in_several_documents() -> None:
 def test_the_account_s_own_user_needs_no_policy_but_can_be_denied() -> None:
     assert because(ROOT, identity=None) == ""
     assert because(ROOT, identity=None, resource=named({"AWS": ACCOUNT}, "Deny")) == DENIES["resource"]
+
+
+@pytest.mark.parametrize("who", [USER, SESSION, ROOT])
+def test_service_control_policies_limit_everyone_of_the_account(who: Principal) -> None:
+    assert because(who, control=((YES,),)) == ""
+    assert because(who, control=((YES, NO),)) == DENIES["control"]
+    assert because(who, control=((SILENT,),)) == NO_CONTROL
+    assert because(who, control=((SILENT, YES),)) == ""
+    # Every level must allow, and one that holds no policy allows nothing.
+    assert because(who, control=((YES,), (YES,))) == ""
+    assert because(who, control=((YES,), (SILENT,))) == NO_CONTROL
+    assert because(who, control=((YES,), ())) == NO_CONTROL
+    assert because(who, control=((SILENT,), (NO,))) == DENIES["control"]
+
+
+def test_service_control_policies_give_nothing_and_are_told_first() -> None:
+    assert because(identity=None, control=((YES,),)) == NO_IDENTITY
+    assert because(identity=NO, control=((NO,),)) == DENIES["control"]
+    assert because(identity=NO, control=((SILENT,),)) == DENIES["identity"]
+    assert because(identity=None, control=((SILENT,),)) == NO_CONTROL
+    # No grant of a resource policy goes round them.
+    for name in ({"AWS": USER.arn}, "*"):
+        assert because(identity=None, resource=named(name), control=((YES,),)) == ""
+        assert because(identity=None, resource=named(name), control=((SILENT,),)) == NO_CONTROL
+        assert because(identity=None, resource=named(name), control=((NO,),)) == DENIES["control"]
+
+
+def test_service_control_policies_limit_no_service() -> None:
+    for control in (((NO,),), ((SILENT,),)):
+        assert because(EC2, identity=None, resource=named({"Service": EC2.arn}), control=control) == ""
 
 
 def test_a_federated_user_without_a_session_policy_has_nothing() -> None:

@@ -6,6 +6,8 @@ policies give the same answer, which is then sure, or two, and then only the cal
 
 from __future__ import annotations
 
+import itertools
+
 from msgspec.structs import replace
 
 from longshore.policy.document import Document, Statement
@@ -26,6 +28,9 @@ def open_keys(
             identity=tuple(_seen(each, unknown, hopeful=hopeful) for each in policies.identity),
             boundary=None if policies.boundary is None else _seen(policies.boundary, unknown, hopeful=hopeful),
             session=tuple(_seen(each, unknown, hopeful=hopeful) for each in policies.session),
+            service_control=tuple(
+                tuple(_seen(each, unknown, hopeful=hopeful) for each in level) for level in policies.service_control
+            ),
         )
         resource = None if resource_policy is None else _seen(resource_policy, unknown, hopeful=hopeful)
         return evaluate(question, seen, resource, resource_policy_kind).allowed
@@ -34,9 +39,10 @@ def open_keys(
         return frozenset()
     boundary = (policies.boundary,) if policies.boundary is not None else ()
     resource = (resource_policy,) if resource_policy is not None else ()
+    control = itertools.chain(*policies.service_control)
     speaking = [
         statement
-        for document in (*policies.identity, *boundary, *policies.session, *resource)
+        for document in (*policies.identity, *boundary, *policies.session, *control, *resource)
         for side in document.on(question.action)
         for statement in side
     ]

@@ -2,7 +2,8 @@
 
 An explicit deny anywhere wins. Else identity-based policies must allow, and the permissions boundary and the session policy
 too, where there are any. A resource policy of the same account that names the caller itself grants without them, as far
-as the table below says; one that names the account only delegates. A trust policy must always allow.
+as the table below says; one that names the account only delegates. A trust policy must always allow. Service control
+policies limit all who are of the account, its root user too, and give nothing.
 
 Source: IAM user guide, "Policy evaluation logic", "Access denied error messages".
 """
@@ -40,11 +41,14 @@ class Policies(Struct, frozen=True, eq=False):
     """What limits and allows a principal.
 
     `session` empty: the session was made without a session policy. Several are one policy in several documents.
+    `service_control`: the service control policies of each level above and at the account, and every level must allow;
+    empty: the account has none.
     """
 
     identity: tuple[Document, ...] = ()
     boundary: Document | None = None
     session: tuple[Document, ...] = ()
+    service_control: tuple[tuple[Document, ...], ...] = ()
     # Kept by `decide`. action -> the condition keys that matter; the question, with their values -> the decision.
     names: dict[str, tuple[str, ...]] = field(default_factory=dict)
     decisions: dict[tuple[Any, ...], Decision] = field(default_factory=dict)
@@ -53,12 +57,14 @@ class Policies(Struct, frozen=True, eq=False):
 ALLOWED = Decision(allowed=True, because="")
 _REMEMBERED = 128  # decisions of each principal; a busy one asks about fewer
 
+_CONTROL = "service control policy"
 _IDENTITY = "identity-based policy"
 _BOUNDARY = "permissions boundary"
 _SESSION = "session policy"
 _RESOURCE = "resource-based policy"
 _TRUST = "role trust policy"
 _DENIES = {
+    _CONTROL: "with an explicit deny in a service control policy",
     _IDENTITY: "with an explicit deny in an identity-based policy",
     _BOUNDARY: "with an explicit deny in a permissions boundary",
     _SESSION: "with an explicit deny in a session policy",
@@ -100,7 +106,8 @@ def decide(question: Question, policies: Policies) -> Decision:
 def _names(policies: Policies, action: str) -> tuple[str, ...]:
     boundary = (policies.boundary,) if policies.boundary is not None else ()
     found: set[str] = set()
-    for document in (*policies.identity, *boundary, *policies.session):
+    control = itertools.chain(*policies.service_control)
+    for document in (*policies.identity, *boundary, *policies.session, *control):
         for statement in itertools.chain(*document.on(action)):
             found |= statement.names()
     return tuple(sorted(found))
@@ -116,7 +123,7 @@ def evaluate(
     resource_policy: Document | None = None,
     resource_policy_kind: ResourcePolicyKind | None = None,
 ) -> Decision:
-    """Allowed or not, with one reason: an explicit deny before silence, identity before boundary before session."""
+    """Allowed or not, with one reason: an explicit deny before silence, service control before identity, boundary, session."""
     resource_kind = _TRUST if resource_policy_kind == "trust" else _RESOURCE
     if denier := _denied_by(question, policies, resource_policy, resource_kind):
         return Decision(allowed=False, because=_DENIES[denier])
@@ -125,6 +132,9 @@ def evaluate(
         return ALLOWED if SERVICE in ways else _silent(question, resource_kind)
     if resource_policy_kind == "trust" and not ways:
         return _silent(question, _TRUST)
+    # The order of IAM's own flow chart: what the organization does not allow needs no further looking.
+    if not all(_allows(level, question) for level in policies.service_control):
+        return _silent(question, _CONTROL)
     silent = _silent_policies(question, policies)
     if _is_foreign(question):
         if resource_policy is None or not ways:
@@ -138,6 +148,9 @@ def evaluate(
 def _denied_by(
     question: Question, policies: Policies, resource_policy: Document | None, resource_kind: str
 ) -> str | None:
+    # Organizations user guide, "Service control policies": no service itself is limited by them.
+    if question.principal.kind != "service" and any(_denies(level, question) for level in policies.service_control):
+        return _CONTROL
     if _denies(policies.identity, question):
         return _IDENTITY
     if policies.boundary is not None and _denies((policies.boundary,), question):
