@@ -21,9 +21,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
-from bench import account, containers, jobs, servers
+from bench import account, containers, jobs, million, servers
 from bench.load import Plan, Seen, send
 from bench.requests import prepared
 from bench.servers import Server
@@ -68,6 +69,7 @@ class Options(Struct, frozen=True):
     seconds: float
     warm_up_seconds: float
     jobs: int
+    queued: int
     machines: str
     only: str
     json_file: str
@@ -90,6 +92,7 @@ def main() -> int:
     try:
         loads = _measure_loads(options, folder) if options.only in ("", "requests") else []
         ends = _measure_jobs(options, folder) if options.only in ("", "jobs") else []
+        queued = _measure_million(options, folder) if options.only in ("", "million") else []
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     about = {
@@ -101,21 +104,25 @@ def main() -> int:
         "seconds": options.seconds,
     }
     _print(about, loads, ends)
+    _print_figures(queued)
     if options.json_file:
-        Path(options.json_file).write_text(json.dumps({**about, "requests": loads, "jobs": ends}, indent=1) + "\n")
-    return 1 if any(row.get("failed") for row in [*loads, *ends]) else 0
+        Path(options.json_file).write_text(
+            json.dumps({**about, "requests": loads, "jobs": ends, "million": queued}, indent=1) + "\n"
+        )
+    return 1 if any(row.get("failed") for row in [*loads, *ends, *queued]) else 0
 
 
 def _options() -> Options:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="one short round: shows that it works, says little")
-    parser.add_argument("--only", choices=("requests", "jobs"), default="", help="one half of it")
+    parser.add_argument("--only", choices=("requests", "jobs", "million"), default="", help="one part of it")
     parser.add_argument("--machines", choices=("local", "memory"), default="local", help="what the jobs run on")
+    parser.add_argument("--queued", type=int, default=million.JOBS, help="how many jobs wait in the full queue")
     parser.add_argument("--json", default="", metavar="FILE", help="write the figures there too")
     given = parser.parse_args()
     if given.quick:
-        return Options(1, 1.0, 0.3, 8, given.machines, given.only, given.json)
-    return Options(3, 4.0, 1.0, 200, given.machines, given.only, given.json)
+        return Options(1, 1.0, 0.3, 8, 5_000, given.machines, given.only, given.json)
+    return Options(3, 4.0, 1.0, 200, given.queued, given.machines, given.only, given.json)
 
 
 # -- requests
@@ -240,6 +247,17 @@ def _measure_jobs(options: Options, folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
+# -- a million jobs
+
+
+def _measure_million(options: Options, folder: Path) -> list[dict[str, Any]]:
+    _say(f"a queue of {options.queued:,} jobs")
+    try:
+        return [msgspec.to_builtins(each) for each in million.measure(folder, options.queued, _say)]
+    except (servers.DidNotStart, *account.FAULTS, LookupError, TimeoutError) as error:
+        return [{"title": f"a queue of {options.queued:,} jobs", "failed": str(error)}]
+
+
 # -- the table
 
 
@@ -264,6 +282,18 @@ def _print(about: dict[str, Any], loads: list[dict[str, Any]], ends: list[dict[s
             print(
                 f"\nFAILED: {row['server']}, {row['title']}: {row['refused']} refused, the first with {row['failed']}"
             )
+
+
+def _print_figures(figures: list[dict[str, Any]]) -> None:
+    for figure in figures:
+        if "failed" in figure:
+            print(f"\nFAILED: {figure['title']}: {figure['failed']}")
+            continue
+        verdict = ""
+        if figure["bar"] is not None:
+            held = "held" if figure["value"] <= figure["bar"] else "MISSED"
+            verdict = f"   (bar: {figure['bar']:,.0f} {figure['unit']}, {held})"
+        print(f"{figure['title']:48}{figure['value']:12,.2f} {figure['unit']:10}{verdict}".rstrip())
 
 
 def _load_line(row: dict[str, Any]) -> str:

@@ -199,7 +199,7 @@ def describe_jobs(call: Call, request: Request) -> Response:
 
 _PAGE_MAX = 1000  # API reference, ListJobs, maxResults: without filters; with filters 100
 _FILTERED_PAGE_MAX = 100
-_LOOKED_THROUGH = 50_000  # jobs, by a page with a filter: some 40 ms
+_LOOKED_THROUGH = 10_000  # jobs, by a page with a filter: some 25 ms among a million
 _ALL = 1 << 62
 
 
