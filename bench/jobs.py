@@ -25,7 +25,7 @@ def rate(folder: Path, image: Path, machines: str, count: int) -> Rate:
     try:
         with servers.longshore(folder, "up", "--machines", machines, *_OFFERED[machines]) as server:
             if machines != "memory":
-                _import(server, image)
+                bring_image(server, image)
             batch = account.client(server, "batch")
             queue = batch.describe_job_queues()["jobQueues"][0]["jobQueueName"]
             account.register_definition(batch, IMAGE)
@@ -35,7 +35,8 @@ def rate(folder: Path, image: Path, machines: str, count: int) -> Rate:
         raise NotHere(str(error)) from error
 
 
-def _import(server: servers.Server, image: Path) -> None:
+def bring_image(server: servers.Server, image: Path) -> None:
+    """NotHere: it could not be imported."""
     line = [str(servers.ROOT / ".venv" / "bin" / "longshore"), "images", "import", IMAGE, str(image)]
     done = subprocess.run([*line, "--state", str(server.state)], capture_output=True, text=True, timeout=60)
     if done.returncode:

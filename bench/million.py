@@ -29,12 +29,13 @@ _PAGE = 100
 
 
 class Figure(Struct, frozen=True):
-    """One line: what was measured, how it came out, and the most that it may be."""
+    """One line: what was measured, how it came out, and the most that it may be; or the least."""
 
     title: str
     value: float
     unit: str
     bar: float | None = None
+    is_least: bool = False
 
 
 def measure(folder: Path, count: int, say: Callable[[str], None]) -> list[Figure]:
