@@ -20,7 +20,7 @@ from longshore.aws.principal import Principal, service
 from longshore.kit.access import Question
 from longshore.services.batch.acting import SESSION_NAME, acting
 from longshore.services.batch.records import Environment, Instance, Trouble
-from longshore.services.batch.roles import SERVICE
+from longshore.services.batch.roles import SERVICE, find_profile
 
 if TYPE_CHECKING:
     from longshore.kit.call import Call
@@ -93,24 +93,6 @@ def diagnose(call: Call, environment: Environment, instance: Instance | None) ->
     broken = _trust(call, role, EC2, "instance role", context)
     questions = _to_join(environment, instance.container_instance_arn if instance is not None else None)
     return broken or _asked(call, role, EC2, session_name, "instance role", questions, of="ecs")
-
-
-def find_profile(call: Call, name_or_arn: str, as_: Principal | None = None) -> dict[str, Any] | None:
-    """The instance profile as IAM has it; None: there is none of that name, or of that ARN.
-
-    `as_` None: Batch itself looks. Else AccessDenied, where that principal may not.
-    """
-    name = name_or_arn.rsplit("/", 1)[-1]
-    try:
-        answer = call.peer("iam", "GetInstanceProfile", {"InstanceProfileName": name}, as_=as_ or call.as_service())
-    except AwsError as error:
-        if error.code in ("NoSuchEntity", "ValidationError"):
-            return None
-        raise
-    profile: dict[str, Any] = answer["InstanceProfile"]
-    if name_or_arn.startswith("arn:") and profile["Arn"] != name_or_arn:
-        return None
-    return profile
 
 
 def is_orphaned(call: Call, environment: Environment, instance: Instance) -> bool:

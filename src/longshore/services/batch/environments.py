@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from longshore.aws.errors import AwsError
 from longshore.aws.principal import Principal
-from longshore.services.batch import acting, chain, further, life, news, rules, store, troubles
+from longshore.services.batch import acting, chain, further, life, news, roles, rules, store, troubles
 from longshore.services.batch.acting import within
 from longshore.services.batch.further import SERVICE_TAG
 from longshore.services.batch.records import Environment, Instance, Intent
@@ -20,7 +20,7 @@ from longshore.services.batch.troubles import Later
 if TYPE_CHECKING:
     from longshore.kit.call import Call
 
-# Batch user guide, "INVALID compute environment" (batch.md 3.3).
+# Batch user guide, "INVALID compute environment": unlike the other texts there, without `CLIENT_ERROR - ` before it.
 NONE_JOINED = (
     "Your compute environment has been INVALIDATED and scaled down because none of the instances joined the underlying ECS"
     " Cluster. Common issues preventing instances joining are the following: VPC/Subnet configuration preventing"
@@ -100,7 +100,7 @@ def cluster_name(environment: Environment) -> str:
 
 def _check_resources(call: Call, resources: dict[str, Any], session: Principal) -> None:
     name_or_arn = resources["instanceRole"]
-    if chain.find_profile(call, name_or_arn, as_=session) is None:
+    if roles.find_profile(call, name_or_arn, as_=session) is None:
         # Netflix/metaflow-tools#9; by ARN: users' reports, batch.md 3.3.
         raise _Invalid(
             f"Instance profile {name_or_arn} does not exist"
@@ -129,7 +129,7 @@ def _check_cluster(call: Call, cluster_arn: str, session: Principal) -> None:
 
 def give_up(call: Call, environment: Environment) -> None:
     """None of its instances has joined: it is INVALID, and they end. Mended and updated, it begins anew."""
-    given_up = replace(environment, status="INVALID", status_reason=f"CLIENT_ERROR - {NONE_JOINED}", troubles=())
+    given_up = replace(environment, status="INVALID", status_reason=NONE_JOINED, troubles=())
     store.save_environment(call.transaction, given_up)
     news.environment_changed(call, environment.number)
     _end_instances(call, given_up)

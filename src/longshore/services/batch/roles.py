@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from longshore.aws.errors import AwsError
 
 if TYPE_CHECKING:
+    from longshore.aws.principal import Principal
     from longshore.kit.call import Call
 
 SERVICE = "batch.amazonaws.com"
@@ -36,19 +37,28 @@ def make_linked_role(call: Call) -> None:
         call.peer("iam", "CreateServiceLinkedRole", {"AWSServiceName": SERVICE}, as_=call.principal)
 
 
-def role_in_profile(call: Call, name_or_arn: str) -> str | None:
-    """ARN of the role inside an instance profile. None: there is no such profile, or it is empty."""
-    answer = _look(call, "GetInstanceProfile", {"InstanceProfileName": name_or_arn.rsplit("/", 1)[-1]})
-    profile = answer["InstanceProfile"] if answer else None
+def find_profile(call: Call, name_or_arn: str, as_: Principal | None = None) -> dict[str, Any] | None:
+    """The instance profile as IAM has it; None: there is none of that name, or of that ARN.
+
+    `as_` None: Batch itself looks. Else AccessDenied, where that principal may not.
+    """
+    answer = _look(call, "GetInstanceProfile", {"InstanceProfileName": name_or_arn.rsplit("/", 1)[-1]}, as_)
+    profile: dict[str, Any] | None = answer["InstanceProfile"] if answer else None
     if profile is None or (name_or_arn.startswith("arn:") and profile["Arn"] != name_or_arn):
         return None
-    inside = profile.get("Roles") or []
+    return profile
+
+
+def role_in_profile(call: Call, name_or_arn: str) -> str | None:
+    """ARN of the role inside an instance profile. None: there is no such profile, or it is empty."""
+    profile = find_profile(call, name_or_arn)
+    inside = profile["Roles"] if profile is not None else None
     return inside[0]["Arn"] if inside else None
 
 
-def _look(call: Call, operation: str, request: dict[str, Any]) -> dict[str, Any] | None:
+def _look(call: Call, operation: str, request: dict[str, Any], as_: Principal | None = None) -> dict[str, Any] | None:
     try:
-        return call.peer("iam", operation, request, as_=call.as_service())
+        return call.peer("iam", operation, request, as_=as_ or call.as_service())
     except AwsError as error:
         if error.code in ("NoSuchEntity", "ValidationError"):
             return None
