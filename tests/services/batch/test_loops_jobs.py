@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from batch_house import BatchHouse
 from in_process import InProcessHouse
 
 EXITED = "Essential container in task exited"
+SERVICE_POLICY = "arn:aws:iam::aws:policy/service-role/AWSBatchServiceRole"
 
 
 @pytest.fixture
@@ -92,7 +94,46 @@ def test_tags_are_propagated_when_asked(batch: BatchHouse) -> None:
     ended = batch.ended(batch.submit(definition="tagged", tags={"a": "job"}))
     assert ended["status"] == "SUCCEEDED"
     tags = batch.ecs.list_tags_for_resource(resourceArn=ended["container"]["taskArn"])["tags"]
-    assert {tag["key"]: tag["value"] for tag in tags} == {"a": "job", "b": "definition"}
+    own = {"aws:batch:compute-environment": "ce", "aws:batch:job-queue": "q"}
+    assert {tag["key"]: tag["value"] for tag in tags} == {"a": "job", "b": "definition", **own}
+
+
+def test_batchs_own_tags_are_set_by_batch_alone(batch: BatchHouse) -> None:
+    task = batch.ended(batch.submit())["container"]["taskArn"]
+    own = [{"key": "aws:batch:compute-environment", "value": "ce"}, {"key": "aws:batch:job-queue", "value": "q"}]
+    assert batch.ecs.list_tags_for_resource(resourceArn=task)["tags"] == own
+    for change in (
+        lambda: batch.ecs.tag_resource(resourceArn=task, tags=own[:1]),
+        lambda: batch.ecs.untag_resource(resourceArn=task, tagKeys=["aws:batch:job-queue"]),
+    ):
+        with pytest.raises(ClientError, match="Tag keys can not start with 'aws:'"):
+            change()
+    many = [{"key": f"k{at}", "value": ""} for at in range(50)]
+    batch.ecs.tag_resource(resourceArn=task, tags=many)  # Those of a service do not count.
+    with pytest.raises(ClientError, match="The maximum number of tags is 50"):
+        batch.ecs.tag_resource(resourceArn=task, tags=[{"key": "one more", "value": ""}])
+
+
+def test_a_service_role_need_not_be_allowed_to_tag_for_batchs_own_tags(batch: BatchHouse) -> None:
+    """They are the service's, not the customer's."""
+    batch.role("service", service="batch.amazonaws.com", policy=SERVICE_POLICY)
+    batch.allow("service", "ecs:TagResource", effect="Deny", name="no")
+    batch.environment("served", serviceRole="service")
+    batch.queue("served", "served")
+    batch.define("tagged", tags={"a": "1"}, propagateTags=True)
+    assert batch.ended(batch.submit(queue="served"))["status"] == "SUCCEEDED"
+    refused = batch.submit(queue="served", definition="tagged")
+    assert "is not authorized to perform: ecs:TagResource" in batch.reason(refused, "MISCONFIGURATION", seconds=15)
+
+
+def test_a_log_group_that_is_deleted_is_made_again_with_the_next_job(batch: BatchHouse) -> None:
+    batch.ended(batch.submit())
+    for _ in range(2):
+        batch.logs.delete_log_group(logGroupName="/aws/batch/job")
+        ended = batch.ended(batch.submit(script={"LOG": "said"}))
+        assert ended["status"] == "SUCCEEDED", ended["statusReason"]
+        stream = ended["container"]["logStreamName"]
+        assert batch.logs.get_log_events(logGroupName="/aws/batch/job", logStreamName=stream)["events"]
 
 
 # --- how attempts end ---

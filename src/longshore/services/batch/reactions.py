@@ -1,4 +1,5 @@
-"""What the room hears, and what follows: tasks and container instances of ECS, instances of EC2, roles of IAM, refusals.
+"""What the room hears, and what follows: tasks and container instances of ECS, instances of EC2, roles of IAM, log groups,
+refusals.
 
 Every reaction may be heard twice and changes nothing the second time. Who may end an attempt: ECS, when the agent has
 reported the task's end; and whoever says that the instance is no more. A silent agent ends nothing.
@@ -272,6 +273,7 @@ SUBSCRIPTIONS: dict[str, Subscription] = {
     "ECS Container Instance State Change": on_container_instance,
     "EC2 Instance State-change Notification": on_instance,
     "IAM Role Changed": on_iam_change,
+    "Log Group Deleted": tasks.forget_log_group,
     PROFILE_CHANGED: on_iam_change,
     "AWS API Call via CloudTrail": on_refused_call,
 }

@@ -6,7 +6,6 @@ networking, awslogs into /aws/batch/job under the definition's name.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
@@ -22,12 +21,13 @@ from longshore.services.batch.troubles import Later
 
 if TYPE_CHECKING:
     from longshore.kit.call import Call
+    from longshore.kit.event import Event
+    from longshore.kit.house import House
 
 CONTAINER = "default"
 LOG_GROUP = "/aws/batch/job"
 _PREFIX_LENGTH = 200  # User guide, "Using the awslogs log driver": the first 200 characters of the definition's name.
 _TAGS_MAX = 50
-_GROUPS_KNOWN = timedelta(seconds=10)  # for which a log group that was seen is not looked for again
 _GROUPS_PORT = "batch.log_groups"
 # For how long nothing is placed on an instance where ECS had no place for a task, by what it said.
 _HELD_MS = {"AGENT": 5_000, "RESOURCE": 2_000}
@@ -98,9 +98,8 @@ def _start(
         "taskDefinition": task_definition_arn,
         "startedBy": job.token,
         "overrides": {"containerOverrides": [_override(job, body, environment)]},
+        "tags": _tags(call, job, body, environment, definition),
     }
-    if body.propagate_tags:
-        request["tags"] = _tags(call, job, definition)
     try:
         return call.peer("ecs", "StartTask", request, as_=session)
     except AwsError as error:
@@ -153,18 +152,29 @@ def _override(job: Job, body: Body, environment: Environment) -> Wire:
         "AWS_BATCH_JOB_ID": job.job_id,
         "AWS_BATCH_JOB_ATTEMPT": str(job.attempt),
         "AWS_BATCH_CE_NAME": environment.name,
-        "AWS_BATCH_JQ_NAME": body.queue_arn.rpartition("/")[2],
+        "AWS_BATCH_JQ_NAME": _queue_name(body),
     }
     variables = [*body.override.get("environment", ()), *({"name": name, "value": own[name]} for name in own)]
     return {**body.override, "name": CONTAINER, "environment": variables}
 
 
-def _tags(call: Call, job: Job, definition: Definition) -> list[Wire]:
-    """API reference, SubmitJob, propagateTags: the definition's and the job's, the job's first. Too many: it fails."""
-    tags = {**definition.tags, **store.tags_of_job(call.transaction, job.number)}
-    if len(tags) > _TAGS_MAX:
-        raise _Refused(f"The job and its definition have {len(tags)} tags to propagate, more than {_TAGS_MAX}.")
+def _tags(call: Call, job: Job, body: Body, environment: Environment, definition: Definition) -> list[Wire]:
+    """Batch's own, and where they are to be propagated the definition's and the job's, the job's first. Too many: it fails.
+
+    Sources: tasks of Batch as users see them (batch.md 1); API reference, SubmitJob, propagateTags.
+    """
+    tags: dict[str, str] = {}
+    if body.propagate_tags:
+        tags = {**definition.tags, **store.tags_of_job(call.transaction, job.number)}
+        if len(tags) > _TAGS_MAX:
+            raise _Refused(f"The job and its definition have {len(tags)} tags to propagate, more than {_TAGS_MAX}.")
+    tags["aws:batch:compute-environment"] = environment.name
+    tags["aws:batch:job-queue"] = _queue_name(body)
     return [{"key": key, "value": value} for key, value in tags.items()]
+
+
+def _queue_name(body: Body) -> str:
+    return body.queue_arn.rpartition("/")[2]
 
 
 # --- the task definition, and where its containers log ---
@@ -238,9 +248,8 @@ def _ensure_log_group(call: Call, body: Body, session: Principal) -> None:
     options = _log_configuration(body.definition_name, call.region, body.container).get("options") or {}
     if options.get("awslogs-group") != LOG_GROUP:
         return
-    known: dict[tuple[str, str], datetime] = call.house.ports.setdefault(_GROUPS_PORT, {})
-    here = (call.account, call.region)
-    if here in known and known[here] + _GROUPS_KNOWN > call.now:
+    known, here = _groups(call.house), (call.account, call.region)
+    if here in known:
         return
     try:
         found = call.peer("logs", "DescribeLogGroups", {"logGroupNamePrefix": LOG_GROUP}, as_=session)["logGroups"]
@@ -250,8 +259,19 @@ def _ensure_log_group(call: Call, body: Body, session: Principal) -> None:
         if not troubles.is_refusal(error):
             raise
         return
-    now = call.now
-    call.after_commit(lambda: known.__setitem__(here, now))
+    call.after_commit(lambda: known.add(here))
+
+
+def forget_log_group(call: Call, event: Event) -> None:
+    """Somebody has deleted a log group: Batch's own is made again with the next job."""
+    if event.detail["logGroupName"] == LOG_GROUP:
+        _groups(call.house).discard((event.account, event.region))
+
+
+def _groups(house: House) -> set[tuple[str, str]]:
+    """Accounts and regions whose group is there: it was seen since the server was started, and not deleted since."""
+    known: set[tuple[str, str]] = house.ports.setdefault(_GROUPS_PORT, set())
+    return known
 
 
 # --- stop ---

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from longshore.aws.errors import AwsError
 from longshore.kit.access import Access, Context, Question, pass_role, tag_context
 from longshore.kit.operation import Request
-from longshore.services.ecs import agents, references, store
+from longshore.services.ecs import agents, references, rules, store
 
 if TYPE_CHECKING:
     from longshore.kit.call import Call
@@ -84,22 +84,27 @@ def _in_cluster(call: Call, request: Request) -> Context:
 
 
 def _with_tags(call: Call, request: Request) -> Context:
-    return tag_context(_tag_map(request))
+    return tag_context(_tag_map(call, request))
 
 
 def _with_tag_keys(call: Call, request: Request) -> Context:
     return {"aws:TagKeys": list(request["tagKeys"])}
 
 
-def _tag_map(request: Request) -> Mapping[str, str]:
-    return {tag["key"]: tag.get("value") or "" for tag in request.get("tags") or () if tag.get("key")}
+def _tag_map(call: Call, request: Request) -> Mapping[str, str]:
+    """What the caller asks for. Tags of its own that a service sets for him are not his to be allowed."""
+    return {
+        tag["key"]: tag.get("value") or ""
+        for tag in request.get("tags") or ()
+        if tag.get("key") and not rules.is_own(tag["key"], call.via_service)
+    }
 
 
 def _tags_at_creation(resource: Resources) -> Callable[[Call, Request], Iterable[Question]]:
     """Who tags what he makes needs ecs:TagResource too (developer guide, "Tag resources during creation")."""
 
     def ask(call: Call, request: Request) -> Iterable[Question]:
-        if not request.get("tags"):
+        if not _tag_map(call, request):
             return
         context: dict[str, Any] = {**_with_tags(call, request), "ecs:CreateAction": call.operation}
         for arn in resource(call, request):

@@ -18,7 +18,7 @@ from longshore.services.ecs import resources
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,255}")
 _STARTED_BY = re.compile(r"[A-Za-z0-9_\-/.]*")
 _OVERRIDES_MAX = 8192
-_TAGS_MAX = 50
+TAGS_MAX = 50
 MEMORY_MIN_MIB = 6  # API reference, ContainerDefinition, memory: Docker 20.10.0 or later reserves at least 6 MiB.
 
 
@@ -36,8 +36,11 @@ def check_cluster_name(name: str) -> None:
         raise invalid("Cluster name contains invalid characters.")
 
 
-def check_tags(tags: Sequence[Mapping[str, str]] | None) -> dict[str, str]:
-    """Tags as key -> value. API reference: 50 at most, no key twice, `aws:` is reserved."""
+def check_tags(tags: Sequence[Mapping[str, str]] | None, by: str | None = None) -> dict[str, str]:
+    """Tags as key -> value. API reference: 50 at most, no key twice, `aws:` is reserved.
+
+    `by`: the service that calls for the principal, which may set tags of its own. None: none does.
+    """
     if not tags:
         return {}
     found: dict[str, str] = {}
@@ -45,14 +48,28 @@ def check_tags(tags: Sequence[Mapping[str, str]] | None) -> dict[str, str]:
         key = tag.get("key") or ""
         if not key:
             raise invalid("Tag keys can not be null or empty.")
-        if key.lower().startswith("aws:"):
+        if is_reserved(key) and not is_own(key, by):
             raise invalid("Tag keys can not start with 'aws:'.")
         if key in found:
             raise invalid("Duplicate tag keys found.")
         found[key] = tag.get("value") or ""
-    if len(found) > _TAGS_MAX:
-        raise invalid("The maximum number of tags is 50.")
+    check_tag_count(found)
     return found
+
+
+def is_reserved(key: str) -> bool:
+    return key.lower().startswith("aws:")
+
+
+def is_own(key: str, by: str | None) -> bool:
+    """Whether a tag is one of those that a service keeps for itself: `aws:batch:job-queue` is batch.amazonaws.com's."""
+    return by is not None and key.startswith(f"aws:{by.partition('.')[0]}:")
+
+
+def check_tag_count(tags: Mapping[str, str]) -> None:
+    """Tagging guide, "Tag naming limits": those that begin with `aws:` do not count."""
+    if sum(not is_reserved(key) for key in tags) > TAGS_MAX:
+        raise invalid(f"The maximum number of tags is {TAGS_MAX}.")
 
 
 def check_started_by(started_by: str | None, longest: int) -> None:

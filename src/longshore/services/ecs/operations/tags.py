@@ -29,8 +29,7 @@ def list_tags_for_resource(call: Call, request: Request) -> Response:
 def tag_resource(call: Call, request: Request) -> Response:
     tags, keep = _find(call, request["resourceArn"])
     merged = {**tags, **rules.check_tags(request["tags"])}
-    if len(merged) > 50:
-        raise invalid("The maximum number of tags is 50.")
+    rules.check_tag_count(merged)
     keep(merged)
     return {}
 
@@ -38,6 +37,8 @@ def tag_resource(call: Call, request: Request) -> Response:
 @operation
 def untag_resource(call: Call, request: Request) -> Response:
     tags, keep = _find(call, request["resourceArn"])
+    if any(rules.is_reserved(key) for key in request["tagKeys"]):
+        raise invalid("Tag keys can not start with 'aws:'.")
     keep({key: value for key, value in tags.items() if key not in request["tagKeys"]})
     return {}
 

@@ -35,7 +35,7 @@ class _Order:
         self.need = resources.need(body, self.overrides)
         self.group = request.get("group") or f"family:{self.definition.family}"
         self.started_by: str | None = request.get("startedBy")
-        self.tags = _tags(request, self.definition)
+        self.tags = _tags(call, request, self.definition)
         self.enable_execute_command = bool(request.get("enableExecuteCommand"))
         self.task_role = self._role(call, "taskRoleArn")
         self.execution_role = self._role(call, "executionRoleArn")
@@ -65,8 +65,8 @@ def _usable_definition(call: Call, reference: str) -> TaskDefinition:
     return definition
 
 
-def _tags(request: Request, definition: TaskDefinition) -> dict[str, str]:
-    own = rules.check_tags(request.get("tags"))
+def _tags(call: Call, request: Request, definition: TaskDefinition) -> dict[str, str]:
+    own = rules.check_tags(request.get("tags"), call.via_service)
     if request.get("propagateTags") == "TASK_DEFINITION":
         return {**definition.tags, **own}
     return own

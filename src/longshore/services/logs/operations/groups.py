@@ -63,6 +63,7 @@ def delete_log_group(call: Call, request: Request) -> Response:
     if group.is_protected:
         raise AwsError("ValidationException", "Deletion protection is enabled for this log group.")
     store.drop_group(call.transaction, group)
+    call.emit("Log Group Deleted", call.arn(f"log-group:{group.name}"), {"logGroupName": group.name})
     return {}
 
 
