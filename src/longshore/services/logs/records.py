@@ -25,3 +25,4 @@ class LogStream(Struct, frozen=True, kw_only=True):
     last_ingestion_ms: int | None = None
     next_sequence: int = 0  # of the stream's events, counted
     bytes_written: int = 0
+    positions: dict[str, int] = {}  # writer -> bytes of its output that are here: repeats.py

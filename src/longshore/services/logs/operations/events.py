@@ -11,7 +11,7 @@ from longshore.aws.clock import milliseconds
 from longshore.aws.errors import AwsError
 from longshore.kit.call import Call
 from longshore.kit.operation import Request, Response, operation
-from longshore.services.logs import patterns, rules, store
+from longshore.services.logs import patterns, repeats, rules, store
 from longshore.services.logs.operations.groups import existing, named
 from longshore.services.logs.operations.streams import existing_stream
 from longshore.services.logs.records import LogGroup
@@ -23,7 +23,10 @@ _ALWAYS = 1 << 62
 
 @operation
 def put_log_events(call: Call, request: Request) -> Response:
-    """Keeps the events; those too old or too new are left out and told of, as AWS does."""
+    """Keeps the events; those too old or too new are left out and told of, as AWS does.
+
+    What an agent of ours sends a second time, since it has heard no answer, is kept once: `repeats`.
+    """
     events = request["logEvents"]
     rules.check_batch(events)
     group = existing(call, request["logGroupName"])
@@ -34,7 +37,9 @@ def put_log_events(call: Call, request: Request) -> Response:
     too_old = sum(event["timestamp"] < oldest for event in events)
     expired = sum(event["timestamp"] < kept_from for event in events)  # those too old among them
     too_new = sum(event["timestamp"] > newest for event in events)
-    kept = [(e["timestamp"], e["message"]) for e in events if kept_from <= e["timestamp"] <= newest]
+    batch = repeats.stretch(request.get("sequenceToken"))
+    there = batch.there(stream.positions.get(batch.writer, 0), len(events)) if batch is not None else 0
+    kept = [(e["timestamp"], e["message"]) for e in events[there:] if kept_from <= e["timestamp"] <= newest]
     if kept:
         store.add_events(call.transaction, stream, kept, now)
         stream = replace(
@@ -45,6 +50,9 @@ def put_log_events(call: Call, request: Request) -> Response:
             next_sequence=stream.next_sequence + len(kept),
             bytes_written=stream.bytes_written + sum(len(message.encode()) for _, message in kept),
         )
+    if batch is not None:
+        stream = replace(stream, positions=repeats.moved(stream.positions, batch))
+    if there < len(events) and (kept or batch is not None):
         store.save_stream(call.transaction, stream)
     response: Response = {"nextSequenceToken": f"{stream.next_sequence:056d}"}
     if expired or too_new:
