@@ -87,6 +87,14 @@ class Statement(Struct, frozen=True):
             return False
         return all(condition.holds(context) for condition in self.conditions)
 
+    def may_apply(self, resource: str) -> bool:
+        """Whether there are condition keys with which the statement applies to the resource."""
+        if self.resources is None:
+            return True
+        if self.all_but_resources:
+            return not self.resources.matches_whatever(resource)
+        return self.resources.may_match(resource)
+
     def names(self) -> frozenset[str]:
         """The condition keys that `applies` looks at."""
         patterns = self.resources.patterns if self.resources is not None else ()

@@ -36,6 +36,11 @@ class Decision(Struct, frozen=True):
     allowed: bool
     because: str
 
+    @property
+    def is_explicit(self) -> bool:
+        """A statement denies it, rather than none allowing it."""
+        return self.because.startswith("with an explicit deny")
+
 
 class Policies(Struct, frozen=True, eq=False):
     """What limits and allows a principal.
@@ -122,8 +127,13 @@ def evaluate(
     policies: Policies,
     resource_policy: Document | None = None,
     resource_policy_kind: ResourcePolicyKind | None = None,
+    *,
+    owner: str | None = None,
 ) -> Decision:
-    """Allowed or not, with one reason: an explicit deny before silence, service control before identity, boundary, session."""
+    """Allowed or not, with one reason: an explicit deny before silence, service control before identity, boundary, session.
+
+    `owner`: the account whose the resource is; None: its ARN tells, and one that does not is of the caller's own account.
+    """
     resource_kind = _TRUST if resource_policy_kind == "trust" else _RESOURCE
     if denier := _denied_by(question, policies, resource_policy, resource_kind):
         return Decision(allowed=False, because=_DENIES[denier])
@@ -136,7 +146,7 @@ def evaluate(
     if not all(_allows(level, question) for level in policies.service_control):
         return _silent(question, _CONTROL)
     silent = _silent_policies(question, policies)
-    if _is_foreign(question):
+    if _is_foreign(question, owner):
         if resource_policy is None or not ways:
             return _silent(question, resource_kind)
         return _silent(question, silent[0]) if silent else ALLOWED
@@ -208,7 +218,9 @@ def _silent_policies(question: Question, policies: Policies) -> list[str]:
     return silent
 
 
-def _is_foreign(question: Question) -> bool:
+def _is_foreign(question: Question, owner: str | None) -> bool:
+    if owner is not None:
+        return owner != question.principal.account
     parts = question.resource.split(":", 5)
     if len(parts) < 6 or not parts[4].isdigit():
         return False

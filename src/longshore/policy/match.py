@@ -73,6 +73,11 @@ def names(cut: Iterable[Piece]) -> frozenset[str]:
     return frozenset(piece.name for piece in cut if isinstance(piece, Variable))
 
 
+def spelled_names(text: str) -> list[str]:
+    """The condition keys in `${...}`, as they are written."""
+    return [found[2] for found in _VARIABLE.finditer(text) if found[2]]
+
+
 def value_of(variable: Variable, context: Context) -> str | None:
     """Only keys with a single value can be put in."""
     value = context.get(variable.name)
@@ -263,6 +268,22 @@ class Resources(Struct, frozen=True):
         if not self.patterns or (self.wild is not None and self.wild.fullmatch(resource) is not None):
             return True
         return any(pattern.matches(resource, context) for pattern in self.patterns)
+
+    def matches_whatever(self, resource: str) -> bool:
+        """Whether it matches whatever its variables stand for."""
+        return (
+            self.everything
+            or resource in self.exact
+            or (self.wild is not None and self.wild.fullmatch(resource) is not None)
+        )
+
+    def may_match(self, resource: str) -> bool:
+        """Whether it matches for some values of its variables."""
+        return (
+            self.everything
+            or resource in self.exact
+            or (self.loose is not None and self.loose.fullmatch(resource) is not None)
+        )
 
 
 def resources(names: Iterable[str], *, variables: bool) -> Resources:

@@ -75,6 +75,24 @@ def check_trust(text: str) -> None:
         _check_trust_principals(statement["Principal"])
 
 
+def check_simulated(text: str) -> None:
+    """A policy handed to the simulator, of either version."""
+    check_identity(text, managed=False)
+
+
+def check_resource_policy(text: str) -> None:
+    """A policy of a resource, such as a bucket's, or a role's trust policy: whom it speaks of must be said in it."""
+    statements = _check_syntax(_read(text, _SYNTAX))
+    _check_legacy_effects(statements)
+    for statement in statements:
+        if "Principal" not in statement and "NotPrincipal" not in statement:
+            raise malformed("Missing required field Principal")
+    _check_sids(statements)
+    _check_actions_present(statements)
+    _check_conditions(statements)
+    _check_action_form(statements)
+
+
 def size(text: str) -> int:
     """What counts against the size limits: white space is left out."""
     return sum(1 for character in text if not character.isspace())
