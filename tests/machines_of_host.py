@@ -78,7 +78,23 @@ def order(number: int = 1, **more: object) -> Order:
 def inside(standing: Standing, script: str, *, check: bool = True) -> str:
     """What a shell in the instance says."""
     done = subprocess.run(
-        ["nsenter", "-t", str(standing.pid), "-m", "-n", "-p", "-u", "-i", "-C", "-r", "-w", "/bin/sh", "-c", script],
+        [
+            "nsenter",
+            "-t",
+            str(standing.pid),
+            "-U",
+            "-m",
+            "-n",
+            "-p",
+            "-u",
+            "-i",
+            "-C",
+            "-r",
+            "-w",
+            "/bin/sh",
+            "-c",
+            script,
+        ],
         capture_output=True,
         text=True,
         timeout=LIMIT_SECONDS,

@@ -31,7 +31,8 @@ def test_an_instance_has_a_root_of_its_own(tmp_path: Path) -> None:
             visible = {Path(path).parts[2] for path in _python_paths_below("/root")}
             assert set(inside(standing, "ls -A /root").split()) == visible
             assert "Read-only file system" in inside(standing, "touch /usr/bin/mine", check=False)
-            assert "Read-only file system" in inside(standing, "echo 9000 > /proc/sys/kernel/threads-max", check=False)
+            said = inside(standing, "echo 9000 > /proc/sys/kernel/threads-max", check=False)
+            assert "Permission denied" in said or "Read-only file system" in said
             inside(standing, "touch /var/mine /tmp/mine /run/mine /root/mine /etc/mine; test -w /dev/null")
             assert inside(standing, "hostname").strip() == "ip-172-31-0-4.ec2.internal"
             # Its own processes, and no others.

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
+from typing import NamedTuple
 
 CLONE_NEWNS = 0x00020000  # mounts
 CLONE_NEWCGROUP = 0x02000000
 CLONE_NEWUTS = 0x04000000  # host name
 CLONE_NEWIPC = 0x08000000
+CLONE_NEWUSER = 0x10000000
 CLONE_NEWPID = 0x20000000  # of the children
 CLONE_NEWNET = 0x40000000
 
+_PR_SET_DUMPABLE = 4
 _PR_CAPBSET_READ = 23
 _PR_CAPBSET_DROP = 24
 _PR_SET_CHILD_SUBREAPER = 36
@@ -64,6 +68,71 @@ def drop_capabilities(numbers: tuple[int, ...]) -> None:
 def adopt_orphans() -> None:
     """The children of dead children become this process's own, not those of the host's first process."""
     checked(libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), "prctl")
+
+
+def be_inspectable() -> None:
+    """Lets this process's own user look into it, and change what /proc lets one change of oneself.
+
+    The kernel takes that away from a process that has changed its user, until it starts a program.
+    """
+    checked(libc.prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0), "prctl")
+
+
+class Owned(NamedTuple):
+    """Descriptors of new namespaces, which live as long as something holds them."""
+
+    user: int | None
+    network: int
+
+
+def new_network_of_users(first: int | None, count: int) -> Owned:
+    """A network namespace that belongs to users of its own: `count` of them, whom the host knows by the numbers from
+    `first` on. None: the host's users own it. Only for a process of one thread; needs root.
+    """
+    if first is None:
+        return Owned(None, new_network())
+    made, say_made = os.pipe()
+    seen, say_seen = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.close(say_seen)
+            unshare(CLONE_NEWUSER | CLONE_NEWNET)
+            os.write(say_made, b".")
+            os.read(seen, 1)
+        finally:
+            os._exit(0)
+    try:
+        os.close(say_made)
+        if not os.read(made, 1):
+            raise OSError(errno.EPERM, "a user namespace can't be made")
+        for kind in ("uid_map", "gid_map"):
+            with open(f"/proc/{pid}/{kind}", "w") as file:
+                file.write(f"0 {first} {count}")
+        user, network = (os.open(f"/proc/{pid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC) for kind in ("user", "net"))
+        return Owned(user, network)
+    finally:
+        for descriptor in (made, seen, say_seen):
+            os.close(descriptor)
+        with contextlib.suppress(ChildProcessError):  # Where nobody waits for children.
+            os.waitpid(pid, 0)
+
+
+def become_root_of(user: int) -> None:
+    """Root of the user namespace, with all of its power and none beyond. What was mounted before is locked from then on:
+    what is read-only stays so, and what lies under a mount stays hidden (user_namespaces(7), mount_namespaces(7)).
+    """
+    enter(user, CLONE_NEWUSER)
+    unshare(CLONE_NEWNS)
+    os.setgroups([])
+    os.setresgid(0, 0, 0)
+    os.setresuid(0, 0, 0)
+
+
+def is_root_of_the_host() -> bool:
+    """Whether this process's users are the host's own: False in a user namespace."""
+    with open("/proc/self/uid_map") as file:
+        return file.read().split() == ["0", "0", "4294967295"]
 
 
 def new_network() -> int:

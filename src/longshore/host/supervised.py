@@ -72,6 +72,7 @@ class About(Struct, frozen=True, kw_only=True):
     fabric: str  # the name of its network namespace
     host_address: str | None  # what instances reach the host by; None: not at all
     way_out_fault: str | None  # why there is none though there should be
+    users_fault: str | None = None  # why root in an instance is root on this host; None: it is not
 
 
 class Question(Struct, frozen=True, kw_only=True):

@@ -121,32 +121,26 @@ class Fabric:
         api.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 64)
         return metadata, api
 
-    def join(self, instance_id: str, private_ip: str, *, mac: str | None, hop_limit: int) -> int:
-        """A descriptor of a new network namespace that has the address and reaches the fabric."""
-        network = new_network()
-        try:
-            with inside(network):
-                links.without_ipv6()
-            with inside(self._network):
-                self._links.remove(link_name(instance_id))
-                index = self._links.make_pair(
-                    link_name(instance_id), peer="eth0", peer_network=network, mtu=self._mtu, peer_address=mac
-                )
-                self._links.add_address(index, GATEWAY)
-                self._links.add_route(f"{private_ip}/32", index=index, hop_limit=hop_limit)
-                self._links.add_route(f"{private_ip}/32", table=_OUT)
-            with inside(network), Links() as there:
-                loopback, eth0 = there.index("lo"), there.index("eth0")
-                assert loopback is not None and eth0 is not None
-                there.up(loopback)
-                there.add_address(loopback, CREDENTIALS)
-                there.add_address(eth0, private_ip)
-                there.up(eth0)
-                there.add_route("default", index=eth0, gateway=GATEWAY)
-        except BaseException:
-            os.close(network)
-            raise
-        return network
+    def join(self, network: int, instance_id: str, private_ip: str, *, mac: str | None, hop_limit: int) -> None:
+        """Gives a new network namespace, by its descriptor, the address and a link to the fabric."""
+        with inside(network):
+            links.without_ipv6()
+        with inside(self._network):
+            self._links.remove(link_name(instance_id))
+            index = self._links.make_pair(
+                link_name(instance_id), peer="eth0", peer_network=network, mtu=self._mtu, peer_address=mac
+            )
+            self._links.add_address(index, GATEWAY)
+            self._links.add_route(f"{private_ip}/32", index=index, hop_limit=hop_limit)
+            self._links.add_route(f"{private_ip}/32", table=_OUT)
+        with inside(network), Links() as there:
+            loopback, eth0 = there.index("lo"), there.index("eth0")
+            assert loopback is not None and eth0 is not None
+            there.up(loopback)
+            there.add_address(loopback, CREDENTIALS)
+            there.add_address(eth0, private_ip)
+            there.up(eth0)
+            there.add_route("default", index=eth0, gateway=GATEWAY)
 
     def part(self, instance_id: str, private_ip: str) -> None:
         """Removes its link now: left to itself the kernel takes its time. The route goes with it."""

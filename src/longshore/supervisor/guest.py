@@ -96,7 +96,7 @@ def python_paths() -> list[str]:
 
 
 def birth(
-    order: Order, house: House, *, root: Path, entrances: list[str], cgroups: list[tuple[str, str]],
+    order: Order, house: House, *, root: Path, root_id: int, entrances: list[str], cgroups: list[tuple[str, str]],
     host_address: str | None,
 ) -> Birth:  # fmt: skip
     """How to make the instance."""
@@ -131,6 +131,7 @@ def birth(
         symlinks=list(house.symlinks),
         binds=binds,
         run_mib=max(16, order.memory_mib // 8),
+        root_id=root_id,
         entrances=entrances,
         cgroups=cgroups,
         leaf="agent",

@@ -19,6 +19,8 @@ import time
 import traceback
 from typing import TypedDict
 
+from longshore.host.namespaces import be_inspectable
+
 CONTROL = "/run/longshore/control"  # the pipe
 STATE = "/run/longshore/ecs"  # a file: what the agent does
 SCRIPTS = "/var/lib/cloud/instance/scripts"
@@ -222,6 +224,7 @@ class Init:
             os.dup2(self._children_output, 2)
             for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGPIPE, signal.SIGCHLD):
                 signal.signal(number, signal.SIG_DFL)
+            be_inspectable()
             adjust_oom("0")
             os.chdir("/")
             os.execvpe(command[0], command, environment)
@@ -299,7 +302,6 @@ def adjust_oom(value: str) -> None:
 
 def run(plan: Plan, console: Console, door: socket.socket) -> None:
     """Does not return: the instance ends with it."""
-    adjust_oom("-1000")
     try:
         Init(plan, console, door).run()
     except BaseException:

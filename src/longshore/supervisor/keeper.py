@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import ipaddress
 import json
 import os
@@ -65,6 +66,7 @@ class _Note(Struct, frozen=True, kw_only=True):
 
     order: Order
     boot_id: str
+    root_id: int = 0
     pid: int | None = None
     started_at: int | None = None
 
@@ -79,9 +81,10 @@ class _Told(Struct, frozen=True, kw_only=True):
 
 
 class _Instance:
-    def __init__(self, order: Order, folder: Path) -> None:
+    def __init__(self, order: Order, folder: Path, root_id: int = 0) -> None:
         self.order = order
         self.folder = folder
+        self.root_id = root_id  # the host's number of its root; 0: the host's own
         self.told = _Told()
         self.process: Process | None = None
         self.lines: Lines | None = None
@@ -126,6 +129,8 @@ class Keeper:
         self._cgroups = places_in(Path("/proc/self/mountinfo").read_text())
         self._instances: dict[str, _Instance] = {}
         self._launching: dict[str, asyncio.Future[Standing]] = {}
+        self._root_ids: set[int] = set()
+        self._users_fault: str | None = None  # why instances have no users of their own
         self._house: guest.House
         self._nursery: _Nursery
 
@@ -142,6 +147,10 @@ class Keeper:
         self._sweep(*self._trash.iterdir())
         self._house = guest.look_around(images=images, share=self._options.share, agent=self._agent)
         self._nursery = _Nursery(self._state)
+        shown = [source for source, _, _ in self._house.binds]
+        self._users_fault = await asyncio.to_thread(_users_fault, [str(images), *shown])
+        if self._users_fault is not None:
+            log.warning("root in an instance is root on this host", why=self._users_fault)
         await self._on_network(lambda: self._fabric.open(has_way_out=self._options.has_way_out))
         joined = await self._on_network(self._fabric.joined)
         for folder in sorted(self._folders.iterdir()):
@@ -179,6 +188,7 @@ class Keeper:
             fabric=self._fabric.name,
             host_address=self._fabric.host_address,
             way_out_fault=self._fabric.way_out_fault,
+            users_fault=self._users_fault,
         )
 
     async def listen(self) -> tuple[socket.socket, socket.socket]:
@@ -219,7 +229,8 @@ class Keeper:
 
     async def _make(self, order: Order) -> Standing:
         _check(order)
-        instance = _Instance(order, self._folders / order.instance_id)
+        instance = _Instance(order, self._folders / order.instance_id, self._free_root_id())
+        self._root_ids.add(instance.root_id)
         try:
             instance.folder.mkdir(mode=0o700)
             (instance.folder / "root").mkdir()
@@ -234,10 +245,21 @@ class Keeper:
         self._network.submit(self._fabric.keep_way_out)  # Nobody waits.
         return instance.standing()
 
+    def _free_root_id(self) -> int:
+        """0 where instances have no users of their own."""
+        if self._users_fault is not None:
+            return 0
+        # Supervisors of one host begin at different places. Two instances with the same numbers are no harm that
+        # anything else than this would keep away.
+        ids = [birth.USERS_FIRST + birth.USERS * number for number in range(birth.STRETCHES)]
+        start = int(hashlib.sha256(os.fsencode(self._state)).hexdigest()[:8], 16) % len(ids)
+        taken = self._root_ids
+        return next((each for each in ids[start:] + ids[:start] if each not in taken), ids[start])
+
     async def _bear(self, instance: _Instance) -> None:
         order, folder = instance.order, instance.folder
         with (
-            self._nursery.bear() as channel,
+            self._nursery.bear(instance.root_id) as channel,
             listen(folder / "control") as door,
             (folder / "console").open("a+b", buffering=0) as console,
         ):
@@ -245,22 +267,30 @@ class Keeper:
                 cpu_shares=order.vcpus * 1024, memory_mib=order.memory_mib + _OWN_MIB, pids=_pids(), devices=_RULES
             )
             self._make_cgroup(instance.cgroup, limits)
-            network = await self._on_network(
-                lambda: self._fabric.join(order.instance_id, order.private_ip, mac=order.mac, hop_limit=order.hop_limit)
+            plan = guest.birth(
+                order,
+                self._house,
+                root=folder / "root",
+                root_id=instance.root_id,
+                entrances=[str(path) for path in self._hierarchy.entrances(instance.cgroup)],
+                cgroups=self._cgroups,
+                host_address=self._fabric.host_address,
             )
-            try:
-                plan = guest.birth(
-                    order,
-                    self._house,
-                    root=folder / "root",
-                    entrances=[str(path) for path in self._hierarchy.entrances(instance.cgroup)],
-                    cgroups=self._cgroups,
-                    host_address=self._fabric.host_address,
+            async with asyncio.timeout(_BIRTH_SECONDS):
+                await self._join(instance, channel)
+                await self._talk(instance, channel, plan, [console.fileno(), door.fileno()])
+
+    async def _join(self, instance: _Instance, channel: socket.socket) -> None:
+        order = instance.order
+        network = await _descriptor(channel)
+        try:
+            await self._on_network(
+                lambda: self._fabric.join(
+                    network, order.instance_id, order.private_ip, mac=order.mac, hop_limit=order.hop_limit
                 )
-                async with asyncio.timeout(_BIRTH_SECONDS):
-                    await self._talk(instance, channel, plan, [network, console.fileno(), door.fileno()])
-            finally:
-                os.close(network)
+            )
+        finally:
+            os.close(network)
 
     async def _talk(self, instance: _Instance, ours: socket.socket, plan: birth.Birth, files: list[int]) -> None:
         loop = asyncio.get_running_loop()
@@ -285,6 +315,7 @@ class Keeper:
         note = _Note(
             order=msgspec.structs.replace(instance.order, scripts=(), notes=()),
             boot_id=self._boot_id,
+            root_id=instance.root_id,
             pid=process.pid if process else None,
             started_at=processes.started_at(process.pid) if process else None,
         )
@@ -299,7 +330,7 @@ class Keeper:
         except (OSError, msgspec.DecodeError):
             # It was about to be made; its folder's name is its id.
             note = _Note(order=_nameless(folder.name), boot_id="")
-        instance = _Instance(note.order, folder)
+        instance = _Instance(note.order, folder, note.root_id)
         if note.boot_id == self._boot_id and note.pid is not None:
             instance.process = Process.find(note.pid, note.started_at)
         if instance.process is None or link_name(folder.name) not in joined:
@@ -307,6 +338,7 @@ class Keeper:
             await self._remove_all_of(instance)
             return
         log.info("instance found again", instance_id=folder.name, pid=instance.process.pid)
+        self._root_ids.add(instance.root_id)
         self._instances[note.order.instance_id] = instance
         self._watch(instance)
 
@@ -361,6 +393,7 @@ class Keeper:
             gone = Path(tempfile.mkdtemp(dir=self._trash))
             instance.folder.rename(gone / instance.folder.name)
             self._sweep(gone)
+        self._root_ids.discard(instance.root_id)
         self._instances.pop(order.instance_id, None)
 
     def _let_go(self, instance: _Instance) -> None:
@@ -425,18 +458,18 @@ class _Nursery:
         self._state = state
         self._start()
 
-    def bear(self) -> socket.socket:
+    def bear(self, root_id: int) -> socket.socket:
         """A socket to a new process, which waits to be told what to become."""
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         with theirs:
             try:
-                socket.send_fds(self._end, [b"."], [theirs.fileno()])
+                birth.ask(self._end, theirs, root_id)
             except OSError:
                 log.warning("the nursery has ended", status=self._program.poll())
                 self.close()
                 self._start()
-                socket.send_fds(self._end, [b"."], [theirs.fileno()])
+                birth.ask(self._end, theirs, root_id)
         return ours
 
     def close(self) -> None:
@@ -459,6 +492,21 @@ _SOURCE = str(Path(birth.__file__).parents[2])
 _BIRTH = "import sys; sys.path.insert(0, sys.argv.pop(1)); from longshore.supervisor.birth import main; main()"
 
 
+_LOOK = (
+    "import sys; sys.path.insert(0, sys.argv[1]); from longshore.supervisor.birth import can_own_users; "
+    "print(can_own_users(*sys.argv[2:]) or '', end='')"
+)
+
+
+def _users_fault(folders: list[str]) -> str | None:
+    """Why instances can't have users of their own; None: they can."""
+    command = [sys.executable, "-I", "-S", "-c", _LOOK, _SOURCE, *folders]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env={})
+    if done.returncode != 0:
+        return done.stderr.strip().rpartition("\n")[2] or f"the look at it ended with {done.returncode}"
+    return done.stdout or None
+
+
 def _pids() -> int:
     return min(_PIDS, int(Path("/proc/sys/kernel/pid_max").read_text()) // 2)
 
@@ -473,8 +521,30 @@ def _check(order: Order) -> None:
         raise CannotLaunch(f"`{order.private_ip}` is no private address") from error
 
 
+async def _descriptor(end: socket.socket) -> int:
+    """The open file that comes. CannotLaunch: none does."""
+    heard = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_reader(end.fileno(), heard.set)
+    try:
+        await heard.wait()
+    finally:
+        loop.remove_reader(end.fileno())
+    said, descriptors, _, _ = socket.recv_fds(end, 1, 1)
+    if descriptors:
+        return descriptors[0]
+    # What comes instead is a line that says why.
+    fault = msgspec.json.decode(said + await _rest(end), type=dict[str, object]) if said else {}
+    raise CannotLaunch(str(fault.get("fault", "the instance's first process ended before it had a network")))
+
+
 async def _line(end: socket.socket) -> dict[str, object]:
     """The next line, decoded. CannotLaunch: the other end has gone."""
+    return msgspec.json.decode(await _rest(end), type=dict[str, object])
+
+
+async def _rest(end: socket.socket) -> bytes:
+    """What is still to come of a line."""
     data = b""
     while not data.endswith(b"\n"):
         # One at a time, so that nothing of the next line is taken.
@@ -482,7 +552,7 @@ async def _line(end: socket.socket) -> dict[str, object]:
         if not more:
             raise CannotLaunch("the instance's first process ended before it was ready")
         data += more
-    return msgspec.json.decode(data, type=dict[str, object])
+    return data
 
 
 def _nameless(instance_id: str) -> Order:

@@ -43,6 +43,7 @@ from longshore.agent.runtimes.watch import FolderWatch
 from longshore.host.cgroups import Hierarchy, Limits
 from longshore.host.image_names import UnpackedImage
 from longshore.host.images import ImageError, ImageStore
+from longshore.host.namespaces import is_root_of_the_host
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,199}")
 _RECHECK_SECONDS = 1.0  # for the case that the kernel dropped an event
@@ -94,6 +95,7 @@ class CrunRuntime:
         self._hierarchy = Hierarchy.of_this_process()
         self._cgroup = cgroup.rstrip("/") or _own_group(self._hierarchy.version)
         self._is_privileged_allowed = is_privileged_allowed
+        self._is_root_of_the_host = is_root_of_the_host()
         self._pids_max = pids_max
         self._crun = shutil.which("crun")
         self._capabilities = _possible_capabilities()
@@ -316,7 +318,9 @@ class CrunRuntime:
         swap = spec.memory_swap_mib
         if swap is None and spec.memory_mib is not None:
             swap = 2 * spec.memory_mib  # As Docker has it where nothing is said.
-        devices = None if spec.is_privileged else oci.device_rules(spec, facts.devices)
+        # Where users are not the host's, nobody makes devices, and nobody may write rules for them.
+        is_bound = spec.is_privileged or not self._is_root_of_the_host
+        devices = None if is_bound else oci.device_rules(spec, facts.devices)
         return Limits(
             cpu_shares=max(2, spec.cpu_shares),
             memory_mib=spec.memory_mib,

@@ -22,6 +22,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from longshore.host import mounts
+from longshore.host.namespaces import is_root_of_the_host
 
 FILES = ("hosts", "hostname", "resolv.conf")
 
@@ -49,6 +50,8 @@ class Layers:
         self._untouched: dict[str, _Look] = {}  # layer -> how it was before its container ran
         self._spares: list[_Spare] = []  # the one that waits longest first
         self._clearing: asyncio.TimerHandle | None = None
+        # What the overlay notes on folders: attributes that only the host's root can write, or those that all can.
+        self._marks = "" if is_root_of_the_host() else ",userxattr"
         for folder in (layers, roots):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
@@ -134,7 +137,7 @@ class Layers:
         found = lower.stat()
         upper.chmod(stat.S_IMODE(found.st_mode))
         os.chown(upper, found.st_uid, found.st_gid)
-        options = f"lowerdir={_escaped(lower)},upperdir={_escaped(upper)},workdir={_escaped(work)}"
+        options = f"lowerdir={_escaped(lower)},upperdir={_escaped(upper)},workdir={_escaped(work)}{self._marks}"
         try:
             try:
                 # `volatile`: a layer does not outlive its instance, so its end need not wait for the disk.
