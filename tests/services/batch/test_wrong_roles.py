@@ -7,6 +7,7 @@ The rows are those of users' reports (pains.md 2a); docs/wrong-roles.md is their
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -669,3 +670,16 @@ def test_the_page_tells_each_row_and_no_more() -> None:
         "caller without iam:PassRole": NOT_PASSED.format(role="otherRole"),
     }
     assert rows_of_the_page() == told
+
+
+SYSTEM = Path(__file__).resolve().parents[2] / "system"
+FILES = {"BY": "test_wrong_roles_by_command.py", "ON": "test_wrong_roles.py"}
+
+
+def test_the_page_names_tests_that_there_are() -> None:
+    named = re.findall(r"`(BY|ON)::(\w+)(?:\[([\w-]+)\])?`", PAGE.read_text("utf-8"))
+    assert len(named) > 20
+    for file, test, row in named:
+        source = (SYSTEM / FILES[file]).read_text("utf-8")
+        assert f"def {test}(" in source, test
+        assert not row or f'"{row}": ' in source, row
