@@ -258,21 +258,22 @@ def container_of(user: User, cluster: str) -> str:
 # --- the service role ---
 
 
+BATCH_SESSION = "User: arn:aws:sts::123456789012:assumed-role/{role}/aws-batch is not authorized to perform: "
 SERVES: dict[str, tuple[list[tuple[str, ...]], str, str]] = {
     "service-role-does-not-trust-batch": (
         [("iam update-assume-role-policy --role-name {role} --policy-document", EC2_TRUST)],
-        "User: batch.amazonaws.com is not authorized to perform: sts:AssumeRole on resource: arn:aws:iam::123456789012:role/{role}",
+        f"User: batch.amazonaws.com is not authorized to perform: sts:AssumeRole on resource: {ROLE}{{role}}",
         "aws iam update-assume-role-policy --role-name {role} ",
     ),
     "service-role-lacks-run-instances": (
         [("iam put-role-policy --role-name {role} --policy-name no --policy-document", document("Deny", "ec2:RunInstances"))],
-        "User: arn:aws:sts::123456789012:assumed-role/{role}/aws-batch is not authorized to perform: ec2:RunInstances on resource: ",
+        BATCH_SESSION + "ec2:RunInstances on resource: ",
         "aws iam delete-role-policy --role-name {role} --policy-name no",
     ),
     "service-role-lacks-what-only-aws-would-call": (
         [("iam put-role-policy --role-name {role} --policy-name no --policy-document",
           document("Deny", "autoscaling:SetDesiredCapacity"))],
-        "User: arn:aws:sts::123456789012:assumed-role/{role}/aws-batch is not authorized to perform: autoscaling:SetDesiredCapacity",
+        BATCH_SESSION + "autoscaling:SetDesiredCapacity",
         "aws iam delete-role-policy --role-name {role} --policy-name no",
     ),
 }  # fmt: skip
