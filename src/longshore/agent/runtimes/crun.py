@@ -312,6 +312,7 @@ class CrunRuntime:
             nofile_max=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
             init=_static_busybox() if spec.has_init else None,
             devices=devices,
+            is_root_of_the_host=self._is_root_of_the_host,
         )
 
     def _limits(self, spec: ContainerSpec, facts: oci.Facts) -> Limits:

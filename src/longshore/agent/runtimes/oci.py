@@ -136,6 +136,7 @@ class Facts(Struct, frozen=True, kw_only=True):
     nofile_max: int
     init: str | None = None  # a static program with busybox's shell; None: there is none
     devices: tuple[DeviceNode, ...] = ()  # of the paths that the container asks for
+    is_root_of_the_host: bool = True  # False: root here is a user of the host's, who can't have a /sys to write to
 
 
 class Identity(Struct, frozen=True, kw_only=True):
@@ -192,7 +193,7 @@ def configuration(
             "noNewPrivileges": not spec.is_privileged,
             "oomScoreAdj": _OOM_SCORE,
         },
-        "mounts": _mounts(spec, binds),
+        "mounts": _mounts(spec, binds, facts),
         "linux": linux,
         # No annotations: crun takes orders by them (another seccomp filter, files to write to), and labels are the user's.
     }
@@ -376,8 +377,9 @@ def _limit(value: int) -> int:
     return value if value >= 0 else 2**64 - 1
 
 
-def _mounts(spec: ContainerSpec, binds: Sequence[Bind]) -> list[dict[str, Any]]:
+def _mounts(spec: ContainerSpec, binds: Sequence[Bind], facts: Facts) -> list[dict[str, Any]]:
     access = "rw" if spec.is_privileged else "ro"
+    access_to_sys = access if facts.is_root_of_the_host else "ro"
     mounts = {
         "/proc": _mount("/proc", "proc", "proc", "nosuid", "noexec", "nodev"),
         "/dev": _mount("/dev", "tmpfs", "tmpfs", "nosuid", "strictatime", "mode=755", "size=65536k"),
@@ -388,7 +390,7 @@ def _mounts(spec: ContainerSpec, binds: Sequence[Bind]) -> list[dict[str, Any]]:
             "/dev/shm", "tmpfs", "shm", "nosuid", "noexec", "nodev", "mode=1777", f"size={spec.shm_mib * 1024}k"
         ),
         "/dev/mqueue": _mount("/dev/mqueue", "mqueue", "mqueue", "nosuid", "noexec", "nodev"),
-        "/sys": _mount("/sys", "sysfs", "sysfs", "nosuid", "noexec", "nodev", access),
+        "/sys": _mount("/sys", "sysfs", "sysfs", "nosuid", "noexec", "nodev", access_to_sys),
         "/sys/fs/cgroup": _mount("/sys/fs/cgroup", "cgroup", "cgroup", "nosuid", "noexec", "nodev", "relatime", access),
     }
     asked: dict[str, dict[str, Any]] = {}
