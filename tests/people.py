@@ -31,9 +31,10 @@ EC2_TRUST = trust({"Service": "ec2.amazonaws.com"})
 class Person:
     """A user with a key of its own: `client(service)` acts as that user."""
 
-    def __init__(self, house: InProcessHouse, name: str, **more: Any) -> None:
+    def __init__(self, house: InProcessHouse, name: str, *, iam: Any = None, **more: Any) -> None:
+        """`iam`: the client that makes the user; None: that of the first account's root user."""
         self._house = house
-        self.iam = house.client("iam")
+        self.iam = iam or house.client("iam")
         self.name = name
         self.user = self.iam.create_user(UserName=name, **more)["User"]
         self.arn = self.user["Arn"]

@@ -70,12 +70,18 @@ class Authorizer:
         principal = call.principal
         transaction = call.transaction
         trusts = question.action in _ASKS_THE_TRUST
-        if principal.kind == "root" and not trusts:
-            return (
-                _ALLOWED  # The account's own user; only a resource policy could deny it, and roles alone have one here.
-            )
-        if principal.kind == "service" and not trusts:
-            return _may_read(question)
+        is_own = _is_of(question.resource, principal.account)
+        if principal.kind == "root" and is_own and not trusts:
+            # The account's own user: of all policies the service control policies alone limit it.
+            if not self._entitlements.service_control_of(transaction, principal.account):
+                return _ALLOWED
+            if question.action.startswith(_ORGANIZATIONS):
+                return _ALLOWED  # What limits the first account can be taken away again.
+        if principal.kind == "service":
+            if not trusts:
+                return _may_read(question)
+            if not is_own:
+                return _NO_TRUST  # A service acts for one account; whom it takes a role for in another, nobody there knows.
         policies = self._entitlements.policies_of(transaction, principal)
         asked = policy.Question(principal, question.action, question.resource, self._context(call, question))
         if not trusts:
@@ -94,7 +100,7 @@ class Authorizer:
         """
         principal, transaction = call.principal, call.transaction
         trusts = question.action in _ASKS_THE_TRUST
-        if principal.kind in ("root", "service") and not trusts:
+        if principal.kind == "service" and not trusts:
             return frozenset()
         policies = self._entitlements.policies_of(transaction, principal)
         asked = policy.Question(principal, question.action, question.resource, self._context(call, question))
@@ -122,7 +128,14 @@ class Authorizer:
 
 
 _ASKS_THE_TRUST = frozenset({"sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"})
+_ORGANIZATIONS = "organizations:"
 _READS = ("Describe", "List", "Get")
+
+
+def _is_of(resource: str, account: str) -> bool:
+    """False: the ARN names another account. One that names none, or AWS's own, is everybody's."""
+    owner = resource.split(":", 5)[4:5]
+    return not owner or owner[0] == account or not owner[0].isdigit()
 
 
 def _may_read(question: Question) -> Decision:

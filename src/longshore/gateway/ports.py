@@ -25,6 +25,10 @@ class Identities(Protocol):
 class Entitlements(Protocol):
     def policies_of(self, transaction: Transaction, principal: Principal) -> Policies: ...
 
+    def service_control_of(self, transaction: Transaction, account: str) -> tuple[tuple[Document, ...], ...]:
+        """Level by level; empty: the account has none."""
+        ...
+
     def trust_policy_of(self, transaction: Transaction, role_arn: str) -> Document | None:
         """None: there is no such role."""
         ...

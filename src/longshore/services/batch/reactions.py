@@ -273,6 +273,7 @@ SUBSCRIPTIONS: dict[str, Subscription] = {
     "ECS Container Instance State Change": on_container_instance,
     "EC2 Instance State-change Notification": on_instance,
     "IAM Role Changed": on_iam_change,
+    "IAM Account Changed": on_iam_change,
     "Log Group Deleted": tasks.forget_log_group,
     PROFILE_CHANGED: on_iam_change,
     "AWS API Call via CloudTrail": on_refused_call,

@@ -30,5 +30,6 @@ SERVICE = Service(
     subscriptions={
         "EC2 Instance State-change Notification": on_instance_state_change,
         "IAM Role Changed": on_role_change,
+        "IAM Account Changed": on_role_change,
     },
 )  # fmt: skip

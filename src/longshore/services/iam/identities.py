@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 
 from longshore.aws.errors import AwsError
-from longshore.aws.principal import Principal
+from longshore.aws.principal import Principal, root
 from longshore.kit.sealing import Sealer
-from longshore.services.iam import store
+from longshore.services.iam import accounts, store
 from longshore.services.iam.records import User
 from longshore.store.engine import Transaction
 
@@ -19,37 +19,46 @@ _account_of: dict[str, str] = {}
 
 
 def access_key(transaction: Transaction, access_key_id: str, now: datetime, sealer: Sealer) -> tuple[Principal, str]:
-    """The user and the secret. AwsError InvalidClientTokenId: unknown, inactive or deleted."""
+    """The user, or the root user of an account that was made here, and the secret.
+
+    AwsError InvalidClientTokenId: unknown, inactive or deleted.
+    """
     account = _account_of.get(access_key_id)
     if account is not None:
         found = _known.get((account, access_key_id, store.version(transaction, account)))
         if found is not None:
             return found
     row = store.find_key(transaction, access_key_id)
+    if row is None:
+        owner = accounts.find_by_root_key(transaction, access_key_id)
+        if owner is not None:
+            secret = sealer.unseal(owner.sealed_secret, accounts.PURPOSE).decode()
+            return _kept(transaction, access_key_id, root(owner.account, access_key_id), secret)
     if row is None or not row[1].is_active:
         raise AwsError("InvalidClientTokenId", "The security token included in the request is invalid.", status=403)
     account, key = row
-    cached = (account, access_key_id, store.version(transaction, account))
-    found = _known.get(cached)
-    if found is None:
-        user = store.find(transaction, User, account, key.user_name)
-        assert user is not None, "a key without its user"  # Invariant: DeleteUser asks for its keys to be gone.
-        principal = Principal(
-            kind="user",
-            account=account,
-            arn=user.arn,
-            user_id=user.user_id,
-            access_key_id=access_key_id,
-            user_name=user.name,
-        )
-        found = principal, sealer.unseal(key.sealed_secret, PURPOSE).decode()
-        if len(_known) >= _CACHED_MAX:
-            forget()
-        _known[cached] = found
-        _account_of[access_key_id] = account
+    user = store.find(transaction, User, account, key.user_name)
+    assert user is not None, "a key without its user"  # Invariant: DeleteUser asks for its keys to be gone.
+    principal = Principal(
+        kind="user",
+        account=account,
+        arn=user.arn,
+        user_id=user.user_id,
+        access_key_id=access_key_id,
+        user_name=user.name,
+    )
+    return _kept(transaction, access_key_id, principal, sealer.unseal(key.sealed_secret, PURPOSE).decode())
+
+
+def _kept(transaction: Transaction, access_key_id: str, principal: Principal, secret: str) -> tuple[Principal, str]:
+    if len(_known) >= _CACHED_MAX:
+        forget()
+    account = _account_of[access_key_id] = principal.account
+    found = _known[account, access_key_id, store.version(transaction, account)] = (principal, secret)
     return found
 
 
 def forget() -> None:
     _known.clear()
     _account_of.clear()
+    accounts.forget()
