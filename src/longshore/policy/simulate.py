@@ -100,7 +100,7 @@ def together(outcomes: list[Outcome]) -> Outcome:
     """Of one action on all its resources: the strictest decision, and what was found anywhere."""
     if len(outcomes) == 1:
         return outcomes[0]
-    decision = strictest(outcome.decision for outcome in outcomes)
+    decision = _strictest(outcome.decision for outcome in outcomes)
     kinds = dict.fromkeys(kind for outcome in outcomes for kind in outcome.details)
     return Outcome(
         decision=decision,
@@ -111,12 +111,12 @@ def together(outcomes: list[Outcome]) -> Outcome:
         allowed_by_boundary=_all([outcome.allowed_by_boundary for outcome in outcomes]),
         allowed_by_organization=_all([outcome.allowed_by_organization for outcome in outcomes]),
         details={
-            kind: strictest(outcome.details[kind] for outcome in outcomes if kind in outcome.details) for kind in kinds
+            kind: _strictest(outcome.details[kind] for outcome in outcomes if kind in outcome.details) for kind in kinds
         },
     )
 
 
-def strictest(decisions: Iterable[str]) -> str:
+def _strictest(decisions: Iterable[str]) -> str:
     return min(decisions, key=_STRICTEST_FIRST.index)
 
 
@@ -142,7 +142,7 @@ def _organization(setting: Setting, question: Question) -> bool | None:
 
 
 def _details(setting: Setting, question: Question) -> dict[str, str]:
-    found = {IDENTITY: strictest_allow([_one_says(source, question) for source in setting.identity])}
+    found = {IDENTITY: _as_one([_one_says(source, question) for source in setting.identity])}
     if setting.resource_policy is not None:
         found[RESOURCE] = _one_says(setting.resource_policy, question)
     if setting.boundary is not None:
@@ -150,13 +150,13 @@ def _details(setting: Setting, question: Question) -> dict[str, str]:
     return found
 
 
-def strictest_allow(decisions: list[str]) -> str:
+def _as_one(decisions: list[str]) -> str:
     """Of several documents that count as one: a denial, else an allowance, else silence."""
     return EXPLICIT if EXPLICIT in decisions else ALLOWED if ALLOWED in decisions else IMPLICIT
 
 
 def _say(documents: Iterable[Document], question: Question) -> str:
-    return strictest_allow([_document_says(document.statements, question, None) for document in documents])
+    return _as_one([_document_says(document.statements, question, None) for document in documents])
 
 
 def _one_says(source: Source, question: Question) -> str:
@@ -170,7 +170,7 @@ def _document_says(statements: Iterable[Statement], question: Question, principa
         for statement in statements
         if _applies(statement, question, principal)
     ]
-    return strictest_allow(says)
+    return _as_one(says)
 
 
 def _applies(statement: Statement, question: Question, principal: Principal | None) -> bool:
