@@ -196,7 +196,6 @@ def test_policies_can_be_thought_away(house) -> None:
         {"PolicyArn": "arn:aws:s3:::not-a-policy"},
         {"PolicyArn": "arn:aws:iam::aws:policy/*a*"},
         {"PolicyType": "inline", "PolicyArn": made},
-        {},
     ):
         with refused("InvalidInput", status=400):
             iam.simulate_principal_policy(
