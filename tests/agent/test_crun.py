@@ -628,7 +628,10 @@ async def test_what_can_not_be_given_is_refused_before_anything_is_made(machine:
         ({"devices": (Device(source="/dev/dri/../mem", destination="/dev/x"),)}, "may not be given"),
         ({"devices": (Device(source="/dev/nvidia99", destination="/dev/x"),)}, "no such file or directory"),
         ({"mounts": (Mount(destination="/x", source="/a/../b"),)}, "must be an absolute path"),
-        ({"mounts": (Mount(destination="/", source="/tmp"),)}, "invalid mount path"),
+        ({"mounts": (Mount(destination="/", source="/srv"),)}, "invalid mount path"),
+        ({"mounts": (Mount(destination="/x", source="/etc"),)}, "the host path /etc is not given to jobs"),
+        ({"mounts": (Mount(destination="/x", source=str(machine.root)),)}, "is not given to jobs"),
+        ({"mounts": (Mount(destination="/x", source="/"),)}, "is not given to jobs"),
         ({"sysctls": {"kernel.panic": "1"}}, "sysctl 'kernel.panic' is not allowed"),
         ({"capabilities_added": ("SYS_NONSENSE",)}, 'invalid capability: "SYS_NONSENSE"'),
         ({"ulimits": (Ulimit(name="nonsense", soft=1, hard=1),)}, "invalid ulimit type: nonsense"),
@@ -640,6 +643,34 @@ async def test_what_can_not_be_given_is_refused_before_anything_is_made(machine:
         assert words in str(error.value)
     assert list((machine.root / "run" / "containers").iterdir()) == []
     assert list((machine.root / "layers").iterdir()) == []
+
+
+@inside_a_namespace
+async def test_a_link_leads_a_job_to_no_other_folder_than_was_looked_at(machine: Machine) -> None:
+    runtime = machine.runtime()
+    place = machine.folder / "shared" / "place"
+    place.mkdir(parents=True)
+    (place / "own").touch()
+    # Another job has the folder above it writable.
+    link = machine.folder / "shared" / "link"
+    link.symlink_to("/etc")
+    with pytest.raises(ContainerError, match="the host path /etc is not given to jobs"):
+        await runtime.create(machine.shell("true", mounts=(Mount(destination="/x", source=str(link)),)))
+    spec = machine.shell("ls /x", mounts=(Mount(destination="/x", source=str(place)),))
+    await runtime.create(spec)
+    place.rename(place.with_name("moved"))
+    place.symlink_to("/etc")
+    await runtime.start(spec.container_id)
+    assert await machine.output(runtime, spec.container_id) == "own\n"
+    await runtime.remove(spec.container_id)
+    assert list((machine.root / "run" / "fixed").iterdir()) == []
+    # One that is left by an agent that died is cleared away by the next.
+    left = machine.shell("true", mounts=(Mount(destination="/x", source=str(machine.folder / "shared" / "moved")),))
+    await runtime.create(left)
+    (machine.root / "run" / "containers" / left.container_id / "config.json").unlink()
+    await machine.runtime().inspect()
+    assert list((machine.root / "run" / "fixed").iterdir()) == []
+    assert (machine.folder / "shared" / "moved" / "own").exists()
 
 
 @inside_a_namespace

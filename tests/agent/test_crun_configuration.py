@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from longshore.agent.runtimes import oci
 from longshore.agent.runtimes.base import ContainerError, ContainerSpec, Device, Tmpfs, Ulimit
@@ -312,3 +313,43 @@ def test_where_nothing_is_privileged_no_capability_is_so_by_another_name() -> No
             oci.refuse_what_reaches_past(spec(capabilities_added=(name,), network_mode="host"))
     with pytest.raises(ContainerError, match="privileged containers are not allowed on this instance"):
         oci.refuse_what_reaches_past(spec(is_privileged=True))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/etc",
+        "/etc/ecs",
+        "/var",
+        "/var/lib",
+        "/var/lib/ecs/data/x",
+        "/run",
+        "/proc",
+        "/proc/1",
+        "/dev",
+        "/data/agent",
+    ],
+)
+def test_where_nothing_is_privileged_no_job_has_a_folder_that_the_instance_runs_on(path: str) -> None:
+    with pytest.raises(ContainerError, match=f"the host path {path} is not given to jobs"):
+        oci.refuse_the_agents_own(path, is_read_only=False, own=("/data/agent",))
+
+
+def test_what_is_harmless_when_read_may_be_read_and_the_rest_is_the_jobs() -> None:
+    for path in ("/etc", "/etc/ssl", "/root"):
+        oci.refuse_the_agents_own(path, is_read_only=True, own=())
+    for path in ("/", "/var/lib/ecs", "/proc", "/run/longshore"):
+        with pytest.raises(ContainerError):
+            oci.refuse_the_agents_own(path, is_read_only=True, own=())
+    for path in ("/mnt", "/tmp", "/srv/data", "/home/ec2-user", "/dev/shm", "/etcetera", "/data/agents"):
+        oci.refuse_the_agents_own(path, is_read_only=False, own=("/data/agent",))
+
+
+def test_a_privileged_container_has_no_sys_to_write_to_where_its_root_is_not_the_hosts() -> None:
+    def access(is_root_of_the_host: bool) -> str:
+        facts = replace(FACTS, is_root_of_the_host=is_root_of_the_host)
+        made = configuration(facts=facts, is_privileged=True)
+        return next(str(each["options"][-1]) for each in made["mounts"] if each["destination"] == "/sys")
+
+    assert (access(True), access(False)) == ("rw", "ro")

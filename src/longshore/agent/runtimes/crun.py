@@ -11,6 +11,7 @@ In another, best in memory, since a disk on which a database commits makes whoev
 
     containers/<id>/    pipes, claim, exit ...; `config.json`, written last, says that the container was created
     roots/<name>        where its layer is mounted
+    fixed/<id>.<n>      the instance's folders that a container has, as they were when it was created
     addresses/  pids/  crun/
 
 A container's start is at most once by its holder's claim, whatever happens to the agent. Everything else may be done again.
@@ -35,11 +36,12 @@ from pathlib import Path
 import msgspec
 
 from longshore.agent.runtimes import holder, oci
-from longshore.agent.runtimes.base import Chunk, ContainerError, ContainerSpec, Exit, Image
+from longshore.agent.runtimes.base import Chunk, ContainerError, ContainerSpec, Exit, Image, Mount
 from longshore.agent.runtimes.bridge import Bridge, Place
 from longshore.agent.runtimes.container import Container, Record, read_record
 from longshore.agent.runtimes.layers import Layers
 from longshore.agent.runtimes.watch import FolderWatch
+from longshore.host import mounts
 from longshore.host.cgroups import Hierarchy, Limits
 from longshore.host.image_names import UnpackedImage
 from longshore.host.images import ImageError, ImageStore
@@ -81,9 +83,11 @@ class CrunRuntime:
         self._containers = run / "containers"
         self._pids = run / "pids"
         self._state = run / "crun"
+        self._fixed = run / "fixed"
+        self._own = (str(root.resolve()), str(run.resolve()))
         self._volumes = root / "volumes"
         self._trash = root / "trash"
-        for folder in (self._containers, self._pids, self._state, self._volumes, self._trash):
+        for folder in (self._containers, self._pids, self._state, self._fixed, self._volumes, self._trash):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._layers = Layers(root / "layers", run / "roots", self._throw_away)
         self._bridge = Bridge(run / "addresses")
@@ -350,10 +354,47 @@ class CrunRuntime:
                 name = mount.volume or f"{spec.container_id}-{number}"
                 source = self._volume(spec.task_id, name, rootfs, mount.destination)
             else:
-                source = _host_path(mount.source)
+                source = self._host_path(spec.container_id, number, mount)
             bind = oci.Bind(source=str(source), destination=mount.destination, is_read_only=mount.is_read_only)
             binds.append(bind)
         return binds
+
+    def _host_path(self, container_id: str, number: int, mount: Mount) -> Path:
+        """A path of the instance, made if it is not there."""
+        assert mount.source is not None
+        path = Path(mount.source)
+        if not path.is_absolute() or ".." in path.parts:
+            raise oci.refused(f"invalid volume specification: '{path}' must be an absolute path without `..`")
+        if self._is_privileged_allowed:
+            if not path.exists():
+                path.mkdir(parents=True, exist_ok=True)
+            return path
+        path = Path(os.path.realpath(path))
+        oci.refuse_the_agents_own(str(path), is_read_only=mount.is_read_only, own=self._own)
+        if not path.exists():
+            path.mkdir(parents=True, exist_ok=True)
+        return self._fix(path, f"{container_id}.{number}")
+
+    def _fix(self, path: Path, name: str) -> Path:
+        """The folder itself, by another name: another job may put a link in its place until crun comes to it."""
+        opened = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        try:
+            shown = f"/proc/self/fd/{opened}"
+            if os.readlink(shown) != str(path):
+                raise oci.refused(f"the host path {path} was changed while it was looked at")
+            place = self._fixed / name
+            mounts.place_for(shown, str(place))
+            mounts.bind(shown, str(place), recursive=True)
+        finally:
+            os.close(opened)
+        return place
+
+    def _unfix(self, container_id: str) -> None:
+        for place in self._fixed.glob(f"{container_id}.*"):
+            with contextlib.suppress(OSError):
+                mounts.unmount(str(place))
+            with contextlib.suppress(OSError):
+                place.rmdir() if place.is_dir() else place.unlink()
 
     def _volume(self, task_id: str, name: str, rootfs: Path, destination: str) -> Path:
         """A fresh directory: with the owner and mode that the image has for the place, as with Docker's volumes."""
@@ -470,6 +511,7 @@ class CrunRuntime:
         if task_id is None and (record := read_record(folder)) is not None:
             task_id = record.task_id
         self._bridge.remove(container_id)
+        self._unfix(container_id)
         (self._pids / container_id).unlink(missing_ok=True)
         if task_id is not None and not self._has_others(task_id, container_id):
             self._throw_away(self._task_volumes(task_id))
@@ -506,7 +548,8 @@ class CrunRuntime:
             return
         self._has_swept = True
         used = set()
-        for name in {*(each.name for each in self._containers.iterdir()), *self._bridge.names()}:
+        fixed = (each.name.partition(".")[0] for each in self._fixed.iterdir())
+        for name in {*(each.name for each in self._containers.iterdir()), *self._bridge.names(), *fixed}:
             record = read_record(self._containers / name)
             if record is None:
                 self._hierarchy.remove(self._group(name))
@@ -526,16 +569,6 @@ def _default_run(root: Path) -> Path:
 
 def _not_started(why: str) -> ContainerError:
     return ContainerError(f"CannotStartContainerError: Error response from daemon: {why}")
-
-
-def _host_path(source: str) -> Path:
-    """A path of the instance, made if it is not there."""
-    path = Path(source)
-    if not path.is_absolute() or ".." in path.parts:
-        raise oci.refused(f"invalid volume specification: '{source}' must be an absolute path without `..`")
-    if not path.exists():
-        path.mkdir(parents=True, exist_ok=True)
-    return path
 
 
 def _directory_inside(root: Path, destination: str) -> os.stat_result | None:

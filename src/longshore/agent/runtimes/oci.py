@@ -110,6 +110,13 @@ _INIT_SCRIPT = (
 _OOM_SCORE = 300
 
 
+# Of the instance: whoever reads these reads of other jobs and of the agent, and whoever writes them is its root.
+_SECRET_PLACES = ("/dev", "/proc", "/run/longshore", "/run/netns", "/sys", "/var/lib/cloud", "/var/lib/ecs")
+# Whoever writes these is root in the instance, before long.
+_POWERFUL_PLACES = ("/etc", "/opt/longshore", "/root", "/var/lib/longshore")
+_OPEN_PLACES = frozenset({"/dev/shm"})
+
+
 class DeviceNode(Struct, frozen=True, kw_only=True):
     """A device of the instance, as stat(2) tells it."""
 
@@ -269,6 +276,25 @@ def refuse_what_reaches_past(spec: ContainerSpec) -> None:
     past = sorted(set(map(_capability, spec.capabilities_added)) - harmless)
     if past:
         raise refused(f"the capability {past[0]} is not allowed on this instance, as privileged containers are not")
+
+
+def refuse_the_agents_own(path: str, *, is_read_only: bool, own: Sequence[str]) -> None:
+    """ContainerError: the folder of the instance, without links in its path, is one by which a job would become root there.
+
+    Where privileged containers are allowed nobody asks. `own`: where this agent keeps its things.
+    """
+    refused_places = (*own, *_SECRET_PLACES, *(() if is_read_only else _POWERFUL_PLACES))
+    if path in _OPEN_PLACES:
+        return
+    for place in refused_places:
+        if _is_at_or_below(path, place) or _is_at_or_below(place, path):
+            raise refused(
+                f"the host path {path} is not given to jobs: it holds what the instance itself runs on ({place})"
+            )
+
+
+def _is_at_or_below(path: str, place: str) -> bool:
+    return path == place or path.startswith(place.rstrip("/") + "/")
 
 
 def _capability(name: str) -> str:
