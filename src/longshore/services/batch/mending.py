@@ -15,7 +15,8 @@ from urllib.parse import unquote
 from msgspec import Struct
 
 from longshore.aws.errors import AwsError
-from longshore.policy.document import compile_document, listed, parse
+from longshore.policy import change
+from longshore.policy.document import listed, parse
 from longshore.services.batch.chain import EC2, ECS_TASKS, Broken, Of
 from longshore.services.batch.roles import LINKED_ROLE, SERVICE
 
@@ -100,7 +101,7 @@ def _fill_profile(call: Call, profile: str, role: str) -> str:
 def _make_role(of: Of, name: str) -> str:
     if name == LINKED_ROLE:
         return _command("iam", "create-service-linked-role", aws_service_name=SERVICE)
-    trust = {"Version": "2012-10-17", "Statement": [_trust_statement(of)]}
+    trust = {"Version": "2012-10-17", "Statement": [change.trust_statement(_TAKEN_BY[of])]}
     made = _command("iam", "create-role", role_name=name, assume_role_policy_document=_json(trust))
     managed = _MANAGED[of]
     if managed is None:
@@ -126,30 +127,14 @@ def _associate_anew(call: Call, instance_id: str, profile: str) -> str | None:
 # --- trust policies ---
 
 
-def _trust_statement(of: Of) -> dict[str, Any]:
-    return {"Effect": "Allow", "Principal": {"Service": _TAKEN_BY[of]}, "Action": "sts:AssumeRole"}
-
-
 def _mend_trust(call: Call, broken: Broken) -> Mend:
     role = _role(call, broken.name)
     if role is None or _is_aws_own(role):
         return Mend()
-    document = json.loads(unquote(role["AssumeRolePolicyDocument"]))
-    wanted = _trust_statement(broken.of)
-    kept = [
-        each
-        for each in listed(document["Statement"])
-        if each["Effect"] == "Allow" or not _names_service(each, _TAKEN_BY[broken.of])
-    ]
-    mended = {**document, "Statement": [*kept, wanted]}
+    service = _TAKEN_BY[broken.of]
+    mended = change.trusting(json.loads(unquote(role["AssumeRolePolicyDocument"])), service)
     command = _command("iam", "update-assume-role-policy", role_name=broken.name, policy_document=_json(mended))
-    return Mend(_json(wanted), command)
-
-
-def _names_service(statement: dict[str, Any], name: str) -> bool:
-    """Whether a statement that denies may be what refuses the service."""
-    principal = statement.get("Principal")
-    return not isinstance(principal, dict) or name in listed(principal.get("Service", []))
+    return Mend(_json(change.trust_statement(service)), command)
 
 
 # --- permissions ---
@@ -190,46 +175,22 @@ def _mend_policy(call: Call, broken: Broken) -> Mend:
 
 def _denier(call: Call, role: dict[str, Any], action: str, resource: str, *, in_boundary: bool) -> _Held | None:
     held = [each for each in [_boundary(call, role)] if each is not None] if in_boundary else _identity(call, role)
-    return next((each for each in held if _denials(each.document, action, resource)), None)
-
-
-def _denials(document: dict[str, Any], action: str, resource: str) -> list[int]:
-    """Which of its statements may be those that deny it: their conditions are left to the reader."""
-    found = []
-    for at, compiled in enumerate(compile_document(document).statements):
-        if compiled.allows or not compiled.speaks_of(action.lower()):
-            continue
-        if compiled.resources is None or compiled.resources.match(resource, {}) is not compiled.all_but_resources:
-            found.append(at)
-    return found
+    return next((each for each in held if change.denials(each.document, action, resource)), None)
 
 
 def _without_denial(call: Call, role_name: str, denier: _Held, action: str, resource: str) -> str:
-    denials = _denials(denier.document, action, resource)
-    statements: list[dict[str, Any]] = []
-    for at, statement in enumerate(listed(denier.document["Statement"])):
-        left = _spare(statement, action) if at in denials else statement
-        if left is not None:
-            statements.append(left)
-    if not statements:
+    left = change.without_denial(denier.document, action, resource)
+    if left is None:
         if denier.kind == "inline":
             return _command("iam", "delete-role-policy", role_name=role_name, policy_name=denier.name)
         if denier.kind == "attached":
             return _command("iam", "detach-role-policy", role_name=role_name, policy_arn=denier.name)
         return _command("iam", "delete-role-permissions-boundary", role_name=role_name)
-    return _replaced(call, role_name, denier, {**denier.document, "Statement": statements})
-
-
-def _spare(statement: dict[str, Any], action: str) -> dict[str, Any] | None:
-    """The statement without the action, if it lists it beside others; None: it goes as a whole."""
-    actions = listed(statement.get("Action", []))
-    left = [each for each in actions if each.lower() != action.lower()]
-    return {**statement, "Action": left} if left and len(left) < len(actions) else None
+    return _replaced(call, role_name, denier, left)
 
 
 def _widened(call: Call, role_name: str, boundary: _Held, statement: dict[str, Any]) -> str:
-    document = {**boundary.document, "Statement": [*listed(boundary.document["Statement"]), statement]}
-    return _replaced(call, role_name, boundary, document)
+    return _replaced(call, role_name, boundary, change.with_statement(boundary.document, statement))
 
 
 def _replaced(call: Call, role_name: str, held: _Held, document: dict[str, Any]) -> str:
