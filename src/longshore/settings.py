@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from msgspec import Struct, field
@@ -30,6 +31,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     privileged: bool = False  # whether `privileged: true` of a job is honoured
     idle_seconds: int = 300  # how long an instance without work stays
     join_seconds: int = 1800  # how long none of an environment's instances may fail to join before it is INVALID
+    trail_days: int = 90  # how long calls stay on record, as CloudTrail's event history
+    trail_records: int = 200_000  # and how many at most
     heartbeat_seconds: int = 30  # ACS heartbeats to an agent
+    iam_quotas: Mapping[str, int] = {}  # where they differ from AWS's; names as in `services/iam/rules.py`
     root_access_key_id: str = ""
     root_secret_access_key: str = field(default="")

@@ -39,6 +39,7 @@ IdleSeconds = Annotated[int, typer.Option(help="How long an instance without a j
 JoinSeconds = Annotated[
     int, typer.Option(help="After how long a compute environment none of whose instances joins is INVALID.")
 ]
+TrailDays = Annotated[int, typer.Option(min=1, help="How long calls stay on record (`aws cloudtrail lookup-events`).")]
 
 
 @app.command()
@@ -54,6 +55,7 @@ def serve(
     share: Share = None,
     idle_seconds: IdleSeconds = 300,
     join_seconds: JoinSeconds = 1800,
+    trail_days: TrailDays = 90,
     privileged: Annotated[bool, typer.Option("--privileged", help="Honour `privileged: true` of jobs.")] = False,
     for_tests: ForTests = False,
 ) -> None:
@@ -62,7 +64,8 @@ def serve(
         Settings(
             host=host, port=port, state=state or default_state_dir(), account=account, region=region,
             machines=machines, vcpus=vcpus, memory_mib=memory_mib, share=tuple(share or ()),
-            idle_seconds=idle_seconds, join_seconds=join_seconds, privileged=privileged, for_tests=for_tests,
+            idle_seconds=idle_seconds, join_seconds=join_seconds, trail_days=trail_days,
+            privileged=privileged, for_tests=for_tests,
         ),
         with_defaults=False,
     )  # fmt: skip
@@ -81,6 +84,7 @@ def up(
     share: Share = None,
     idle_seconds: IdleSeconds = 300,
     join_seconds: JoinSeconds = 1800,
+    trail_days: TrailDays = 90,
     for_tests: ForTests = False,
 ) -> None:
     """The server, machines of this host, and what a first job needs: roles, a compute environment, a queue."""
@@ -88,7 +92,8 @@ def up(
         Settings(
             host=host, port=port, state=state or default_state_dir(), account=account, region=region,
             machines=machines, vcpus=vcpus, memory_mib=memory_mib, share=tuple(share or ()),
-            idle_seconds=idle_seconds, join_seconds=join_seconds, privileged=True, for_tests=for_tests,
+            idle_seconds=idle_seconds, join_seconds=join_seconds, trail_days=trail_days,
+            privileged=True, for_tests=for_tests,
         ),
         with_defaults=True,
     )  # fmt: skip

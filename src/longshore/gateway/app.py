@@ -89,6 +89,7 @@ class Gateway:
         service = form.service
         call: Call | None = None
         operation: Operation | None = None
+        parameters: Mapping[str, Any] | None = None
         try:
             now = self._house.clock.now()
             principal = self._authenticator.authenticate(
@@ -101,12 +102,12 @@ class Gateway:
             answer = codec.serialize(form, response, request_id)
         except AwsError as error:
             if call is not None and operation is not None:
-                self._dispatcher.tell(call, operation.writes, error)
+                self._dispatcher.tell(call, operation.writes, error, parameters)
             return codec.serialize_error(service, form, error, request_id)
         except Exception:
             log.exception("request failed", service=service.name, operation=form.name, request_id=request_id)
             return codec.serialize_error(service, form, _internal(service.protocol), request_id)
-        self._dispatcher.tell(call, operation.writes, None)
+        self._dispatcher.tell(call, operation.writes, None, parameters, response)
         return answer
 
     async def _run(self, call: Call, operation: Operation, parameters: Mapping[str, Any]) -> dict[str, Any]:

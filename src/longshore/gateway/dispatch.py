@@ -70,14 +70,21 @@ class Dispatcher:
         try:
             answer = call.transaction.savepoint(lambda: self.run(inner, found, request))
         except AwsError as error:
-            self.tell(inner, found.writes, error)
+            self.tell(inner, found.writes, error, request)
             raise
         # A service's mere looking is not told: it would drown what customers want to find.
         if found.writes or operation == "AssumeRole":
-            call.transaction.after_commit(lambda: self.tell(inner, found.writes, None))
+            call.transaction.after_commit(lambda: self.tell(inner, found.writes, None, request, answer))
         return answer
 
-    def tell(self, call: Call, writes: bool, error: AwsError | None) -> None:
+    def tell(
+        self,
+        call: Call,
+        writes: bool,
+        error: AwsError | None,
+        request: Mapping[str, Any] | None = None,
+        response: Mapping[str, Any] | None = None,
+    ) -> None:
         self._trail.record(
             TrailEntry(
                 time=call.now,
@@ -93,6 +100,8 @@ class Dispatcher:
                 error_code=error.code if error else None,
                 error_message=error.message if error else None,
                 invoked_by=call.via_service,
+                request=request,
+                response=response if writes else None,
             )
         )
 

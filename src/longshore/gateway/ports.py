@@ -52,6 +52,8 @@ class TrailEntry(Struct, frozen=True, kw_only=True):
     error_code: str | None = None
     error_message: str | None = None
     invoked_by: str | None = None  # the service that called for the principal
+    request: Mapping[str, Any] | None = None  # as the service model names its members; None: it could not be read
+    response: Mapping[str, Any] | None = None  # of a call that changed something
 
 
 class Trail(Protocol):

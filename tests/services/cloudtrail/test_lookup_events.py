@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from in_process import ACCOUNT, REGION
+from in_process import ACCOUNT, REGION, InProcessHouse
 from longshore.aws.errors import AwsError
 from people import EC2_TRUST, Person, allow, trust
 from refusals import refused
@@ -36,7 +36,9 @@ def test_every_call_is_there_with_the_identity_that_made_it(house, trail) -> Non
     (event,) = trail("EventName", "CreateRole")
     assert event["EventSource"] == "iam.amazonaws.com" and event["Username"] == "root"
     assert event["ReadOnly"] == "false" and event["AccessKeyId"] == "AKIAROOTROOTROOTROOT"
-    assert event["Resources"] == [{"ResourceName": f"arn:aws:iam::{ACCOUNT}:role/ops"}]
+    assert event["Resources"] == [
+        {"ResourceType": "AWS::IAM::Role", "ResourceName": f"arn:aws:iam::{ACCOUNT}:role/ops"}
+    ]
     kept = record(event)
     assert kept["userIdentity"] == {
         "type": "Root",
@@ -81,7 +83,9 @@ def test_refused_calls_are_there_with_why(house, trail) -> None:
         house.client("iam").get_role(RoleName="ops")
     mine = {event["EventName"]: record(event) for event in trail("Username", "anna")}
     assert mine["GetRole"]["errorCode"] == "AccessDenied"
-    assert mine["GetRole"]["resources"] == [{"ARN": f"arn:aws:iam::{ACCOUNT}:role/ops", "accountId": ACCOUNT}]
+    assert mine["GetRole"]["resources"] == [
+        {"ARN": f"arn:aws:iam::{ACCOUNT}:role/ops", "accountId": ACCOUNT, "type": "AWS::IAM::Role"}
+    ]
     assert mine["GetRole"]["errorMessage"] == caught.value.response["Error"]["Message"]
     assert mine["DescribeInstances"]["errorCode"] == "UnauthorizedOperation"
     (missing,) = [event for event in trail("EventName", "GetRole") if event["Username"] == "root"]
@@ -232,3 +236,112 @@ def test_what_waits_is_written_before_the_house_ends(house) -> None:
     house.loop.run_until_complete(house.assembly.start())
     names = [event["EventName"] for event in house.client("cloudtrail").lookup_events()["Events"]]
     assert names == ["GetCallerIdentity"]
+
+
+def test_what_was_asked_and_what_was_made_is_there(house, trail) -> None:
+    iam = house.client("iam")
+    iam.create_role(RoleName="ops", AssumeRolePolicyDocument=EC2_TRUST, Tags=[{"Key": "team", "Value": "blue"}])
+    iam.get_role(RoleName="ops")
+    made, read = record(trail("EventName", "CreateRole")[0]), record(trail("EventName", "GetRole")[0])
+    assert made["requestParameters"]["roleName"] == "ops"
+    assert made["requestParameters"]["tags"] == [{"key": "team", "value": "blue"}]
+    assert made["responseElements"]["role"]["arn"] == f"arn:aws:iam::{ACCOUNT}:role/ops"
+    assert read["requestParameters"] == {"roleName": "ops"} and read["responseElements"] is None
+
+
+def test_what_programs_say_and_are_told_is_left_out(house, trail) -> None:
+    logs, batch = house.client("logs"), house.client("batch")
+    logs.create_log_group(logGroupName="g")
+    logs.create_log_stream(logGroupName="g", logStreamName="s")
+    with refused("ClientException"):
+        batch.submit_job(
+            jobName="j", jobQueue="none", jobDefinition="none",
+            containerOverrides={"command": ["true"], "environment": [{"name": "TOKEN", "value": "hush-hush"}]},
+        )  # fmt: skip
+    now = int(house.clock.now().timestamp() * 1000)
+    logs.put_log_events(logGroupName="g", logStreamName="s", logEvents=[{"timestamp": now, "message": "hush-hush"}])
+    whole = trail()
+    assert "hush-hush" not in json.dumps(whole, default=str)
+    (submitted,) = (record(event) for event in whole if event["EventName"] == "SubmitJob")
+    assert submitted["requestParameters"]["containerOverrides"] == {
+        "command": ["true"], "environment": "HIDDEN_DUE_TO_SECURITY_REASONS",
+    }  # fmt: skip
+    assert submitted["errorCode"] == "ClientException" and submitted["responseElements"] is None
+
+
+def test_a_long_request_says_that_it_was_left_out(house, trail) -> None:
+    with refused("ClientException"):
+        house.client("batch").submit_job(
+            jobName="j", jobQueue="none", jobDefinition="none", parameters={"text": "x" * 5000}
+        )
+    (event,) = trail("EventName", "SubmitJob")
+    left_out = record(event)["requestParameters"]
+    assert left_out["omitted"] is True and left_out["originalSize"] > 5000
+
+
+def test_a_resource_is_found_by_its_name_and_its_type(house, trail) -> None:
+    iam = house.client("iam")
+    iam.create_role(RoleName="ops", Path="/team/", AssumeRolePolicyDocument=EC2_TRUST)
+    iam.create_user(UserName="ops")
+    arn = f"arn:aws:iam::{ACCOUNT}:role/team/ops"
+    assert {event["EventName"] for event in trail("ResourceName", "ops")} == {"CreateRole", "CreateUser"}
+    assert [event["EventName"] for event in trail("ResourceName", arn)] == ["CreateRole"]
+    assert trail("ResourceName", "ps") == [] and trail("ResourceName", "%") == []
+    assert [event["EventName"] for event in trail("ResourceType", "AWS::IAM::User")] == ["CreateUser"]
+    assert trail("ResourceType", "AWS::S3::Bucket") == []
+
+
+def test_ids_are_of_one_record_each(house, trail) -> None:
+    for index in range(4):
+        house.client("iam").create_user(UserName=f"u{index}")
+    found = trail()
+    assert len({event["EventId"] for event in found}) == len(found) >= 4
+    for event in found:
+        assert trail("EventId", event["EventId"]) == [event]
+    one = found[0]["EventId"]
+    assert trail("EventId", ("0" if one[0] != "0" else "1") + one[1:]) == []
+    assert trail("EventId", "rubbish") == []
+
+
+def test_old_calls_go() -> None:
+    house = InProcessHouse(trail_days=2, trail_records=1500)
+    try:
+        iam = house.client("iam")
+        iam.create_user(UserName="first")
+        house.pass_time(3 * 86_400)
+        for _ in range(1000):
+            iam.list_users()
+        house.pass_time(1)
+        cloudtrail = house.client("cloudtrail")
+
+        def named(name):
+            return cloudtrail.lookup_events(LookupAttributes=[{"AttributeKey": "EventName", "AttributeValue": name}])
+
+        assert not named("CreateUser")["Events"] and len(named("ListUsers")["Events"]) == 50
+        iam.create_user(UserName="second")
+        for _ in range(2600):
+            iam.list_users()
+        house.pass_time(1)
+        assert not named("CreateUser")["Events"]
+    finally:
+        house.close()
+
+
+def test_records_of_an_earlier_release_are_read(house, trail) -> None:
+    from longshore.services.cloudtrail import store
+
+    whole = {
+        "eventID": "a-b-c", "eventName": "GetRole", "eventSource": "iam.amazonaws.com",
+        "userIdentity": {"type": "Root"}, "readOnly": True,
+    }  # fmt: skip
+    row = {
+        "account": ACCOUNT, "region": REGION, "at": 1, "name": "GetRole", "source": "iam.amazonaws.com", "user": "root",
+        "access_key_id": "", "resource": "", "event_id": "a-b-c", "read_only": "true", "body": json.dumps(whole).encode(),
+    }  # fmt: skip
+
+    async def write() -> None:
+        await house.house.store.write(lambda transaction: store.add(transaction, [row]))
+
+    house.loop.run_until_complete(write())
+    (event,) = trail("EventId", "a-b-c")
+    assert event["EventName"] == "GetRole" and record(event)["userIdentity"] == {"type": "Root"}

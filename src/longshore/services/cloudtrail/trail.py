@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -16,21 +16,22 @@ from longshore.aws.principal import Principal
 from longshore.aws.wire.scalars import iso_seconds
 from longshore.kit.event import Event
 from longshore.kit.house import House
-from longshore.services.cloudtrail import store
+from longshore.services.cloudtrail import record, store
 from longshore.store.engine import Transaction
 
 log = structlog.get_logger("longshore.trail")
 
 FLUSH_SECONDS = 0.5  # A call is to be durable within a second of its answer.
-KEPT = 200_000  # entries; CloudTrail keeps 90 days, a house on one disk keeps a number.
+# House port: what hears of the calls that were made, in the transaction that keeps them: (transaction, entries) -> None.
+USES = "calls made"
 REFUSED = "AWS API Call via CloudTrail"  # the detail type of the event; see the room's door plate
 REFUSALS = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"})
 _PORTION = 100
 _WAITING_MAX = 100_000
-_ENCODER = msgspec.json.Encoder()
-_TYPES = {"root": "Root", "user": "IAMUser", "assumed-role": "AssumedRole", "federated-user": "FederatedUser"}
-
-log = structlog.get_logger("longshore.cloudtrail")
+_TRIMMED_AFTER = 1000  # entries; as many old ones go at once, twice over
+_DAY_MS = 86_400_000
+_IDENTITIES_MAX = 10_000
+_TOLD_TO_BOTH = frozenset({"AssumeRole"})
 
 
 class Trail:
@@ -43,6 +44,7 @@ class Trail:
         self._urgent = asyncio.Event()
         self._since_trim = 0
         self._lost = 0
+        self._identities: dict[tuple[str | None, str, str, str | None], msgspec.Raw] = {}
 
     def record(self, entry: Any) -> None:
         if len(self._waiting) >= _WAITING_MAX:
@@ -88,105 +90,85 @@ class Trail:
             del self._waiting[: len(portion)]
 
     def _write(self, transaction: Transaction, entries: list[Any]) -> None:
-        rows: list[dict[str, Any]] = []
+        store.add(transaction, [row for entry in entries for row in self._rows(entry)])
         for entry in entries:
-            event = _event(entry, self._house.ids.uuid())
-            rows.append(
-                {
-                    "account": entry.principal.account,
-                    "region": entry.region,
-                    "at": milliseconds(entry.time),
-                    "name": entry.operation,
-                    "source": event["eventSource"],
-                    "user": _user_name(entry.principal),
-                    "access_key_id": entry.principal.access_key_id or "",
-                    "resource": entry.resource or "",
-                    "event_id": event["eventID"],
-                    "read_only": "true" if entry.read_only else "false",
-                    "body": _ENCODER.encode(event),
-                }
-            )
             if entry.error_code in REFUSALS:
-                self._house.outbox.append(
-                    transaction,
-                    Event(
-                        source=f"aws.{entry.service}",
-                        detail_type=REFUSED,
-                        account=entry.principal.account,
-                        region=entry.region,
-                        time=entry.time,
-                        resource=entry.principal.arn,
-                        detail=event,
-                    ),
-                )
-        store.add(transaction, rows)
+                self._tell(transaction, entry)
+        for hear in self._house.ports.get(USES, ()):
+            hear(transaction, entries)
         self._since_trim += len(entries)
-        if self._since_trim > KEPT // 100:
+        if self._since_trim >= _TRIMMED_AFTER:
             self._since_trim = 0
-            store.trim(transaction, KEPT)
+            settings = self._house.settings
+            oldest = milliseconds(self._house.clock.now()) - settings.trail_days * _DAY_MS
+            store.trim(transaction, kept=settings.trail_records, oldest=oldest, limit=2 * _TRIMMED_AFTER)
 
-
-def _user_name(principal: Principal) -> str:
-    """What LookupEvents calls Username: a session's is its session name."""
-    return principal.session_name or principal.user_name or ("root" if principal.kind == "root" else principal.arn)
-
-
-def _event(entry: Any, event_id: str) -> dict[str, Any]:
-    """A CloudTrail record.
-
-    Source: CloudTrail user guide, "CloudTrail record contents"; request parameters and response elements are left out,
-    since they may hold what should not be kept twice.
-    """
-    event: dict[str, Any] = {
-        "eventVersion": "1.11",
-        "userIdentity": _identity(entry.principal, entry.invoked_by),
-        "eventTime": iso_seconds(entry.time),
-        "eventSource": f"{entry.service}.amazonaws.com",
-        "eventName": entry.operation,
-        "awsRegion": entry.region,
-        "sourceIPAddress": entry.source_ip,
-        "userAgent": entry.user_agent,
-        "requestID": entry.request_id,
-        "eventID": event_id,
-        "readOnly": entry.read_only,
-        "eventType": "AwsApiCall",
-        "managementEvent": True,
-        "recipientAccountId": entry.principal.account,
-        "eventCategory": "Management",
-    }
-    if entry.resource and entry.resource != "*":
-        event["resources"] = [{"ARN": entry.resource, "accountId": entry.principal.account}]
-    if entry.error_code:
-        event["errorCode"] = entry.error_code
-        event["errorMessage"] = entry.error_message
-    return event
-
-
-def _identity(principal: Principal, invoked_by: str | None) -> dict[str, Any]:
-    if principal.kind == "service":
-        return {"type": "AWSService", "invokedBy": principal.arn, "accountId": principal.account}
-    identity: dict[str, Any] = {
-        "type": _TYPES[principal.kind],
-        "principalId": principal.user_id,
-        "arn": principal.arn,
-        "accountId": principal.account,
-    }
-    if principal.access_key_id:
-        identity["accessKeyId"] = principal.access_key_id
-    if principal.user_name:
-        identity["userName"] = principal.user_name
-    if principal.role_arn:
-        issuer: Mapping[str, Any] = {
-            "type": "Role",
-            "principalId": principal.role_id,
-            "arn": principal.role_arn,
-            "accountId": principal.account,
-            "userName": principal.role_arn.rsplit("/", 1)[-1],
+    def _rows(self, entry: Any) -> Iterator[dict[str, Any]]:
+        principal: Principal = entry.principal
+        answered = entry.response if entry.error_code is None else None
+        kept = record.Kept(
+            entry.request_id,
+            self._identity(principal, entry.invoked_by),
+            entry.source_ip,
+            entry.user_agent,
+            entry.error_code,
+            entry.error_message,
+            record.field(entry.service, entry.operation, entry.request, is_answer=False),
+            record.field(entry.service, entry.operation, answered, is_answer=True),
+        )
+        row = {
+            "account": principal.account,
+            "region": entry.region,
+            "at": milliseconds(entry.time),
+            "name": entry.operation,
+            "source": f"{entry.service}.amazonaws.com",
+            "user": record.user_name(principal),
+            "access_key_id": principal.access_key_id or "",
+            "resource": entry.resource or "",
+            "event_id": "",
+            "read_only": "true" if entry.read_only else "false",
+            "body": record.encoded(kept),
         }
-        attributes: dict[str, Any] = {"mfaAuthenticated": "true" if principal.multi_factor else "false"}
-        if principal.issued_at is not None:
-            attributes["creationDate"] = principal.issued_at.strftime("%Y-%m-%dT%H:%M:%SZ")
-        identity["sessionContext"] = {"sessionIssuer": issuer, "attributes": attributes}
-    if invoked_by:
-        identity["invokedBy"] = invoked_by
-    return identity
+        yield row
+        # CloudTrail user guide, "Cross-account CloudTrail logging": who takes a role of another account is told in both.
+        if entry.operation in _TOLD_TO_BOTH and not entry.error_code:
+            owner = (entry.resource or "").split(":", 5)[4:5]
+            if owner and owner[0] and owner[0] != principal.account:
+                yield {**row, "account": owner[0]}
+
+    def _identity(self, principal: Principal, invoked_by: str | None) -> msgspec.Raw:
+        """Made once for each caller."""
+        key = (principal.access_key_id, principal.arn, principal.account, invoked_by)
+        found = self._identities.get(key)
+        if found is None:
+            if len(self._identities) >= _IDENTITIES_MAX:
+                self._identities.clear()
+            found = self._identities[key] = record.identity(principal, invoked_by)
+        return found
+
+    def _tell(self, transaction: Transaction, entry: Any) -> None:
+        detail: dict[str, Any] = {
+            "userIdentity": msgspec.json.decode(self._identity(entry.principal, entry.invoked_by)),
+            "eventTime": iso_seconds(entry.time),
+            "eventSource": f"{entry.service}.amazonaws.com",
+            "eventName": entry.operation,
+            "awsRegion": entry.region,
+            "sourceIPAddress": entry.source_ip,
+            "requestID": entry.request_id,
+            "errorCode": entry.error_code,
+            "errorMessage": entry.error_message,
+        }
+        if entry.resource and entry.resource != "*":
+            detail["resources"] = [{"ARN": entry.resource, "accountId": entry.principal.account}]
+        self._house.outbox.append(
+            transaction,
+            Event(
+                source=f"aws.{entry.service}",
+                detail_type=REFUSED,
+                account=entry.principal.account,
+                region=entry.region,
+                time=entry.time,
+                resource=entry.principal.arn,
+                detail=detail,
+            ),
+        )

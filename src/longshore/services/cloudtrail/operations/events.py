@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from longshore.aws.clock import from_milliseconds, milliseconds
 from longshore.aws.errors import AwsError
 from longshore.kit.call import Call
 from longshore.kit.operation import Request, Response, operation
-from longshore.services.cloudtrail import store
+from longshore.services.cloudtrail import record, store
+from longshore.services.cloudtrail.record import Row
 
 _PAGE = 50  # CloudTrail API reference, LookupEvents, MaxResults: 1 to 50, 50 by default.
 _END_OF_TIME = 1 << 62
@@ -20,7 +23,8 @@ def lookup_events(call: Call, request: Request) -> Response:
     attributes = request.get("LookupAttributes") or []
     if len(attributes) > 1:
         raise AwsError("InvalidLookupAttributesException", "You can specify only one lookup attribute.")
-    attribute, value = None, None
+    attribute: str | None = None
+    value = ""
     if attributes:
         attribute, value = attributes[0]["AttributeKey"], attributes[0]["AttributeValue"]
         if not store.is_known(attribute):
@@ -29,8 +33,12 @@ def lookup_events(call: Call, request: Request) -> Response:
     start, end = request.get("StartTime"), request.get("EndTime")
     if start is not None and end is not None and start > end:
         raise AwsError("InvalidTimeRangeException", "The start time is after the end time.")
-    parameters = {} if attribute is None else {"value": value}
-    rows = store.page(
+    parameters: dict[str, Any] = {} if attribute is None else {"value": value}
+    if attribute == "EventId":
+        parameters["number"] = record.sequence_of(value) or -1
+    if attribute == "ResourceType":
+        parameters["value"] = record.RESOURCE_TYPES.get(value, "")
+    found = store.page(
         call.transaction,
         attribute,
         account=call.account,
@@ -41,9 +49,11 @@ def lookup_events(call: Call, request: Request) -> Response:
         limit=limit + 1,
         **parameters,
     )
-    response: Response = {"Events": [_event(at, body) for _, at, body in rows[:limit]]}
-    if len(rows) > limit:
-        response["NextToken"] = str(rows[limit - 1][0])
+    if attribute == "EventId":
+        found = [row for row in found if record.event_id(row[0]) == value]
+    response: Response = {"Events": [_event(*row) for row in found[:limit]]}
+    if len(found) > limit:
+        response["NextToken"] = str(found[limit - 1][0].sequence)
     return response
 
 
@@ -55,18 +65,22 @@ def _before(token: str | None) -> int:
     return int(token)
 
 
-def _event(at: int, body: bytes) -> Response:
-    record = msgspec.json.decode(body)
-    identity = record["userIdentity"]
-    name = identity.get("principalId", "").partition(":")[2] or identity.get("userName") or identity.get("invokedBy")
+def _event(row: Row, user: str, access_key_id: str) -> Response:
+    whole = record.record(row)
+    resources = []
+    for each in whole.get("resources", ()):
+        shown = {"ResourceName": each["ARN"]}
+        if kind := record.resource_type(each["ARN"]):
+            shown["ResourceType"] = kind
+        resources.append(shown)
     return {
-        "EventId": record["eventID"],
-        "EventName": record["eventName"],
-        "EventSource": record["eventSource"],
-        "EventTime": from_milliseconds(at),
-        "ReadOnly": "true" if record["readOnly"] else "false",
-        "Username": name or "root",
-        "AccessKeyId": identity.get("accessKeyId"),
-        "Resources": [{"ResourceName": each["ARN"]} for each in record.get("resources", [])],
-        "CloudTrailEvent": body.decode(),
+        "EventId": whole["eventID"],
+        "EventName": row.name,
+        "EventSource": row.source,
+        "EventTime": from_milliseconds(row.at),
+        "ReadOnly": row.read_only,
+        "Username": user,
+        "AccessKeyId": access_key_id or None,
+        "Resources": resources,
+        "CloudTrailEvent": msgspec.json.encode(whole).decode(),
     }
