@@ -283,6 +283,16 @@ def test_the_host_must_be_signed() -> None:
 # What is no signature ------------------------------------------------------------------------------------------------
 
 
+def test_the_operation_is_part_of_what_is_signed() -> None:
+    request = signed(headers={"Content-Type": "application/x-amz-json-1.1"})
+    with_target = replace(request, headers={**request.headers, "x-amz-target": "A.B"})
+    error = refusal(with_target, json_style=True)
+    assert (error.code, error.message) == (
+        "InvalidSignatureException", "'X-Amz-Target' must be a 'SignedHeader' in the AWS Authorization.",
+    )  # fmt: skip
+    assert refusal(with_target).code == "SignatureDoesNotMatch"
+
+
 def test_unsigned_is_told_in_the_style_of_the_protocol() -> None:
     bare = HttpRequest("POST", "/", headers={"host": "h"}, body=b"Action=GetUser")
     error = refusal(bare)

@@ -203,6 +203,32 @@ def test_what_is_no_request_is_refused_and_nobody_hears_of_it(
     assert gateway.asked == []
 
 
+_SCOPE = "AWS4-HMAC-SHA256 Credential=AKIA/20260102/us-east-1/{}/aws4_request, SignedHeaders=host, Signature=0"
+
+
+@pytest.mark.parametrize(
+    ("headers", "kind", "words"),
+    [
+        ({"Authorization": _SCOPE.format("logs"), "X-Amz-Target": "Logs_20140328.PutLogEvents"}, "application/x-amz-json-1.1",
+         b'"__type":"RequestEntityTooLargeException"'),
+        ({"X-Amz-Target": "Logs_20140328.PutLogEvents"}, "application/x-amz-json-1.1", b'"RequestEntityTooLargeException"'),
+        ({"Authorization": _SCOPE.format("batch")}, "application/json", b'"message":"The request body must not exceed 6 bytes."'),
+        ({"Authorization": _SCOPE.format("iam")}, "text/xml", b"<Code>RequestEntityTooLarge</Code>"),
+        ({"Authorization": _SCOPE.format("ec2")}, "text/xml", b"<Errors><Error><Code>RequestEntityTooLarge</Code>"),
+        ({}, "application/json", b'"__type":"RequestEntityTooLargeException"'),
+    ],
+)  # fmt: skip
+def test_a_body_that_is_too_large_is_refused_in_the_form_of_its_service(
+    headers: dict[str, str], kind: str, words: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(door, "BODY_BYTES_MAX", 6)
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    said = f"POST / HTTP/1.1\r\nHost: h\r\n{lines}Content-Length: 7\r\n\r\n".encode()
+    answer = visit(lambda reader, writer: read_to_the_end(reader, said, writer))
+    assert answer.startswith(b"HTTP/1.1 413 ") and words in answer
+    assert f"content-type: {kind}".encode() in answer.lower()
+
+
 def test_what_came_before_a_broken_request_is_still_answered() -> None:
     said = b"GET /good?5 HTTP/1.1\r\nHost: h\r\n\r\nbroken\r\n\r\n"
     answer = visit(lambda reader, writer: read_to_the_end(reader, said, writer))

@@ -131,6 +131,9 @@ def verify(
     names = shown.signed_headers.split(";")
     if "host" not in names:
         raise wrong(json_style, "'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.")
+    # It names the operation. Left out of the signature, a request that was overheard would do for any other with that body.
+    if "x-amz-target" in headers and "x-amz-target" not in names:
+        raise wrong(json_style, "'X-Amz-Target' must be a 'SignedHeader' in the AWS Authorization.")
     if shown.expires_seconds is None:
         query = _canonical_query(request.query_string)
         payload = hashlib.sha256(request.body).hexdigest() if request.body else _EMPTY

@@ -11,12 +11,17 @@ import asyncio
 from collections import deque
 from http import HTTPStatus
 from typing import Any, Protocol, cast
+from uuid import uuid4
 
 import httptools
 import structlog
 import uvicorn
 
+from longshore.aws.errors import AwsError
+from longshore.aws.model import ServiceModel, model
+from longshore.aws.wire.codec import serialize_error
 from longshore.aws.wire.http import HttpRequest, HttpResponse
+from longshore.aws.wire.route import Unroutable, route
 
 BODY_BYTES_MAX = 16 * 1024 * 1024
 HEAD_BYTES_MAX = 64 * 1024
@@ -36,8 +41,30 @@ class Answers(Protocol):
 class _Refused(Exception):
     """The request is not taken in; the connection ends with this answer."""
 
-    def __init__(self, status: int, text: str) -> None:
-        self.response = HttpResponse(status, [("content-type", "text/plain")], f"{text}\n".encode())
+    def __init__(self, response: HttpResponse) -> None:
+        self.response = response
+
+
+def _no_request(status: int, text: str) -> _Refused:
+    """What was said is not for AWS's services to answer: it is no request at all."""
+    return _Refused(HttpResponse(status, [("content-type", "text/plain")], f"{text}\n".encode()))
+
+
+def too_large(request: HttpRequest, request_id: str) -> HttpResponse:
+    """The answer to a request whose body is not taken in, in the form of the service that it is for.
+
+    Which one that is must be told by the signature's scope, the target header or the path. The model has no error for it; the
+    names are those by which AWS's endpoints in front of its services refuse (API Gateway; the query services without suffix).
+    """
+    service: ServiceModel | None
+    try:
+        service = model(route(request).service)
+    except Unroutable as error:
+        service = error.service
+    is_query = service is not None and service.protocol in ("query", "ec2")
+    code = "RequestEntityTooLarge" if is_query else "RequestEntityTooLargeException"
+    text = f"The request body must not exceed {BODY_BYTES_MAX} bytes."
+    return serialize_error(service, None, AwsError(code, text, status=413), request_id)
 
 
 class Door(asyncio.Protocol):
@@ -139,7 +166,7 @@ class Door(asyncio.Protocol):
         except httptools.HttpParserError as error:
             refused = error.__context__
             if not isinstance(refused, _Refused):
-                refused = _Refused(400, "invalid HTTP request")
+                refused = _no_request(400, "invalid HTTP request")
             self._is_ending = True
             self._take(refused.response, lives_on=False)
 
@@ -166,38 +193,44 @@ class Door(asyncio.Protocol):
     def _grow_head(self, count: int) -> None:
         self._head_bytes += count
         if self._head_bytes > HEAD_BYTES_MAX:
-            raise _Refused(431, "request header fields too large")
+            raise _no_request(431, "request header fields too large")
 
     def on_headers_complete(self) -> None:
         self._is_head_read = True
         length = self._headers.get("content-length", "")
         if length.isdecimal() and int(length) > BODY_BYTES_MAX:
-            raise _Refused(413, "request body too large")
+            raise self._too_large()
         if self._headers.get("expect", "").lower() == "100-continue" and not self._is_busy:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, body: bytes) -> None:
         self._body_bytes += len(body)
         if self._body_bytes > BODY_BYTES_MAX:
-            raise _Refused(413, "request body too large")
+            raise self._too_large()
         self._body.append(body)
 
     def on_message_complete(self) -> None:
         is_upgrade = self._parser.should_upgrade()
         if is_upgrade and self._wants_websocket():
             return
-        path, _, query = self._target()
         body = self._body
-        request = HttpRequest(
+        request = self._request(body[0] if len(body) == 1 else b"".join(body))
+        # An upgrade to what is not spoken here is passed over, but nothing can follow it.
+        self._take(request, lives_on=self._parser.should_keep_alive() and not is_upgrade)
+
+    def _request(self, body: bytes) -> HttpRequest:
+        path, _, query = self._target()
+        return HttpRequest(
             method=self._parser.get_method().decode("latin-1"),
             path=path,
             query_string=query,
             headers=self._headers,
-            body=body[0] if len(body) == 1 else b"".join(body),
+            body=body,
             source_ip=self._source_ip,
         )
-        # An upgrade to what is not spoken here is passed over, but nothing can follow it.
-        self._take(request, lives_on=self._parser.should_keep_alive() and not is_upgrade)
+
+    def _too_large(self) -> _Refused:
+        return _Refused(too_large(self._request(b""), str(uuid4())))
 
     def _target(self) -> tuple[str, str, str]:
         url = self._url
@@ -205,7 +238,7 @@ class Door(asyncio.Protocol):
             try:
                 parts = httptools.parse_url(url)
             except httptools.HttpParserInvalidURLError:
-                raise _Refused(400, "invalid request target") from None
+                raise _no_request(400, "invalid request target") from None
             return (parts.path or b"/").decode("latin-1"), "?", (parts.query or b"").decode("latin-1")
         return url.decode("latin-1").partition("?")
 
@@ -270,7 +303,7 @@ class Door(asyncio.Protocol):
         made: Any = self._config.ws_protocol_class
         if made is None or self._is_busy:
             self._is_ending = True
-            self._take(_Refused(400, "no WebSocket here").response, lives_on=False)
+            self._take(_no_request(400, "no WebSocket here").response, lives_on=False)
             return
         if self._sweep is not None:
             self._sweep.cancel()
