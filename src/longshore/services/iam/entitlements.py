@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from longshore.aws.principal import Principal
 from longshore.policy.document import Document, parse
 from longshore.policy.evaluate import Policies
-from longshore.services.iam import managed, store
+from longshore.services.iam import accounts, managed, store
 from longshore.services.iam.records import Policy, Role, User
 from longshore.store.engine import Transaction
 
@@ -23,12 +24,19 @@ _EVERYTHING = '{"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Actio
 _ALLOWS_NOTHING = Document(())
 _CACHED_MAX = 20_000
 _policies: dict[Any, Policies] = {}
-_trusts: dict[Any, Document | None] = {}
+_trusts: dict[Any, _Trust] = {}
 _tags: dict[Any, Mapping[str, str]] = {}
 
 
+class _Trust(Struct, frozen=True, eq=False):
+    """`elsewhere`: the identity versions of other accounts, whose users or roles it names, under which it was made."""
+
+    document: Document | None  # None: there is no such role
+    elsewhere: tuple[tuple[str, int], ...] = ()
+
+
 def policies_of(transaction: Transaction, principal: Principal) -> Policies:
-    """Identity-based policies, boundary and session policies. A session whose role is gone has nothing."""
+    """Identity-based policies, boundary, session and service control policies. A session whose role is gone has nothing."""
     version = store.version(transaction, principal.account)
     key = (
         principal.account, version, principal.arn, principal.user_id, principal.role_id, principal.session_policies,
@@ -43,19 +51,29 @@ def policies_of(transaction: Transaction, principal: Principal) -> Policies:
 def _policies_of(transaction: Transaction, principal: Principal) -> Policies:
     identity = _identity(transaction, principal)
     session = tuple(_limit(transaction, principal.account, each) for each in principal.session_policies)
+    control = accounts.service_control_of(transaction, principal.account)
     if identity is None:
         # The root user may federate too: what it may do itself is everything.
         of_root = (
             principal.kind == "federated-user" and principal.assumed_by == f"arn:aws:iam::{principal.account}:root"
         )
-        return Policies(identity=(parse(_EVERYTHING),), session=session) if of_root else _NOTHING
+        if not of_root:
+            return Policies(service_control=control) if control else _NOTHING
+        return Policies(identity=(parse(_EVERYTHING),), session=session, service_control=control)
     documents = [*identity.inline.values()]
     documents += [text for arn in identity.attached if (text := _document(transaction, principal.account, arn))]
     return Policies(
         identity=tuple(parse(text) for text in documents),
         boundary=_limit(transaction, principal.account, identity.boundary_arn) if identity.boundary_arn else None,
         session=session,
+        # Organizations user guide, "Service control policies": they limit no service-linked role.
+        service_control=() if isinstance(identity, Role) and identity.service is not None else control,
     )
+
+
+def service_control_of(transaction: Transaction, account: str) -> accounts.Levels:
+    """The service control policies of the account, level by level; empty: it has none."""
+    return accounts.service_control_of(transaction, account)
 
 
 def _limit(transaction: Transaction, account: str, given: str) -> Document:
@@ -100,27 +118,34 @@ def trust_policy_of(transaction: Transaction, role_arn: str) -> Document | None:
         return None
     account, name = parts[4], role_arn.rsplit("/", 1)[1]
     key = (account, store.version(transaction, account), role_arn)
-    if key not in _trusts:
+    found = _trusts.get(key)
+    if found is None or any(store.version(transaction, other) != version for other, version in found.elsewhere):
         role = store.find(transaction, Role, account, name)
-        document = parse(trust_text(transaction, account, role)) if role and role.arn == role_arn else None
-        _kept(_trusts, key, document)
-    return _trusts[key]
+        found = _kept(_trusts, key, _trust(transaction, role) if role and role.arn == role_arn else _Trust(None))
+    return found.document
 
 
-def trust_text(transaction: Transaction, account: str, role: Role) -> str:
+def _trust(transaction: Transaction, role: Role) -> _Trust:
+    own, *named = (arn.split(":")[4] for arn in (role.arn, *role.trusted_ids))
+    elsewhere = tuple((each, store.version(transaction, each)) for each in {*named} - {own})
+    return _Trust(parse(trust_text(transaction, role)), elsewhere)
+
+
+def trust_text(transaction: Transaction, role: Role) -> str:
     """The trust policy as it holds now: a user or role that was deleted, or made anew, appears as its old unique id.
 
     Source: IAM user guide, "IAM JSON policy elements: Principal".
     """
     stale = {}
     for arn, unique_id in role.trusted_ids.items():
-        if unique_id_of(transaction, account, arn) != unique_id:
+        if unique_id_of(transaction, arn) != unique_id:
             stale[arn] = unique_id
     return trust_with(role.trust, stale) if stale else role.trust
 
 
-def unique_id_of(transaction: Transaction, account: str, arn: str) -> str | None:
-    """The id of a user or role of this account by its ARN; None: there is none."""
+def unique_id_of(transaction: Transaction, arn: str) -> str | None:
+    """The id of a user or role by its ARN, of whichever account; None: there is none."""
+    account = arn.split(":")[4]
     kind, _, rest = arn.split(":", 5)[-1].partition("/")
     name = rest.rsplit("/", 1)[-1]
     if kind == "role":

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from longshore.aws.errors import AwsError
 from longshore.kit.call import Call
 from longshore.kit.operation import Request, Response, operation
-from longshore.services.iam import boundaries, entitlements, rules, shown, store
+from longshore.services.iam import accounts, boundaries, entitlements, rules, shown, store
 from longshore.services.iam.records import InstanceProfile, Role
 
 
@@ -53,23 +53,23 @@ def checked_trust(text: str) -> str:
 
 
 def trusted_ids(call: Call, trust: str) -> dict[str, str]:
-    """ARN of each user or role of this account that the trust policy names -> its unique id.
+    """ARN of each user or role that the trust policy names -> its unique id; of all accounts that are known here.
 
     MalformedPolicyDocument: one of them does not exist.
     """
     found = {}
     for arn in rules.aws_principals(trust):
-        if arn.split(":")[4] != call.account:
-            continue
-        unique_id = entitlements.unique_id_of(call.transaction, call.account, arn)
+        unique_id = entitlements.unique_id_of(call.transaction, arn)
         if unique_id is None:
+            if not accounts.is_here(call, arn.split(":")[4]):
+                continue  # Nobody of that account ever calls; the policy may be brought from where it is known.
             raise AwsError("MalformedPolicyDocument", f'Invalid principal in policy: "AWS":"{arn}"')
         found[arn] = unique_id
     return found
 
 
 def trust_of(call: Call, role: Role) -> str:
-    return entitlements.trust_text(call.transaction, call.account, role)
+    return entitlements.trust_text(call.transaction, role)
 
 
 @operation
