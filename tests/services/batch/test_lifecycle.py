@@ -12,16 +12,21 @@ from msgspec.structs import replace
 
 from longshore.services.batch import lifecycle
 from longshore.services.batch.lifecycle import (
+    ARRAY_TRANSITIONS,
     TIMED_OUT,
     TRANSITIONS,
     Blocked,
+    CallOffChildren,
     Cancelled,
+    ChildrenEnded,
     DependencyFailed,
+    DropChildren,
     FreePlace,
     HostGone,
     Placed,
     Released,
     ReleaseDependents,
+    SpawnChildren,
     StartFailed,
     StopTask,
     TaskAccepted,
@@ -48,6 +53,9 @@ def job(status: Status, **more: Any) -> Job:
 
 
 SUBMITTED, PENDING, RUNNABLE = (job(each) for each in (Status.SUBMITTED, Status.PENDING, Status.RUNNABLE))
+ARRAY = job(Status.SUBMITTED, size=10)
+HELD = job(Status.PENDING, size=10)  # by what it depends on
+SPAWNED = job(Status.PENDING, size=10, spawned_at=5)
 PLACED = job(Status.STARTING, attempt=1, environment=3, instance=4, token="t")
 ACCEPTED = replace(PLACED, task_arn="task", container_instance_arn="ci")
 RUNNING = replace(ACCEPTED, status=Status.RUNNING, started_at=500, log_stream="s")
@@ -98,7 +106,25 @@ ROWS: list[tuple[Job, Any, Status, dict[str, Any], list[Any]]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("before, event, status, expected, effects", ROWS)
+# The same for the parent of an array.
+ARRAY_ROWS: list[tuple[Job, Any, Status, dict[str, Any], list[Any]]] = [
+    (ARRAY, Released(), Status.PENDING, {"spawned_at": NOW}, [SpawnChildren()]),
+    (ARRAY, Waits(), Status.PENDING, {"spawned_at": None}, []),
+    (ARRAY, DependencyFailed(), Status.PENDING, {"ending": "Dependent Job failed"},
+     [CallOffChildren("Dependent Job failed", False)]),
+    (ARRAY, Cancelled("c"), Status.PENDING, {"ending": "c", "is_cancelled": True}, [CallOffChildren("c", False)]),
+    (ARRAY, Terminated("t"), Status.PENDING, {"ending": "t", "is_terminated": True}, [CallOffChildren("t", True)]),
+    (HELD, Released(), Status.PENDING, {"spawned_at": NOW}, [SpawnChildren()]),
+    (HELD, DependencyFailed(), Status.PENDING, {"ending": "Dependent Job failed"},
+     [CallOffChildren("Dependent Job failed", False)]),
+    (HELD, Cancelled("c"), Status.PENDING, {"ending": "c", "is_cancelled": True}, []),
+    (HELD, Terminated("t"), Status.PENDING, {"ending": "t", "is_terminated": True}, []),
+    (SPAWNED, ChildrenEnded(True), Status.SUCCEEDED, {"status_reason": None, "stopped_at": NOW},
+     [ReleaseDependents(True)]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("before, event, status, expected, effects", ROWS + ARRAY_ROWS)
 def test_a_row_of_the_table(before: Job, event: Any, status: Status, expected: dict[str, Any], effects: Any) -> None:
     after, followed = step(before, event, NOW)
     assert after.status is status
@@ -110,12 +136,13 @@ def test_the_rows_above_are_those_of_the_table() -> None:
     assert sorted((before.status, type(event).__name__) for before, event, *_ in ROWS) == sorted(
         (status, event.__name__) for status, event in TRANSITIONS
     )
+    assert {(before.status, type(event)) for before, event, *_ in ARRAY_ROWS} == set(ARRAY_TRANSITIONS)
 
 
 EVENTS: list[Any] = [
     Released(), Waits(), DependencyFailed(), Blocked("CODE - why"), Placed(3, 4, "t"), Unplaced("t"),
     StartFailed("t", "no"), TaskAccepted("t", "task", "ci"), TaskRunning("task", 500, "s"), STOPPED, GONE,
-    Cancelled("c"), Terminated("x"), TimedOut(1),
+    Cancelled("c"), Terminated("x"), TimedOut(1), ChildrenEnded(True),
 ]  # fmt: skip
 
 
@@ -150,6 +177,49 @@ STALE: list[tuple[Job, Any]] = [
 @pytest.mark.parametrize("before, event", STALE)
 def test_news_of_another_attempt_changes_nothing(before: Job, event: Any) -> None:
     assert step(before, event, NOW) == (before, [])
+
+
+# --- the parent of an array ---
+
+
+@pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__name__)
+@pytest.mark.parametrize("status", Status)
+def test_an_event_that_can_not_befall_an_array_changes_nothing(status: Status, event: Any) -> None:
+    before = replace(SPAWNED, status=status)
+    after, effects = step(before, event, NOW)
+    if (status, type(event)) not in ARRAY_TRANSITIONS:
+        assert after is before
+        assert effects == []
+
+
+ARRAY_CASES: list[tuple[Job, Any, Status, dict[str, Any], list[Any]]] = [
+    # What is asked of a released one goes to its children, whatever was asked before.
+    (SPAWNED, Cancelled("c"), Status.PENDING, {"ending": "c", "is_cancelled": True}, [CallOffChildren("c", False)]),
+    (replace(SPAWNED, ending="c", is_cancelled=True), Terminated("t"), Status.PENDING,
+     {"ending": "c", "is_terminated": True}, [CallOffChildren("t", True)]),
+    (SPAWNED, DependencyFailed(), Status.PENDING, {"ending": "Dependent Job failed"}, [DropChildren()]),
+    # Told twice that nothing holds it, it spawns no second time.
+    (SPAWNED, Released(), Status.PENDING, {"spawned_at": 5}, []),
+    # One that was called off while others held it ends when these have.
+    (replace(HELD, ending="t", is_terminated=True), Released(), Status.PENDING, {"spawned_at": None},
+     [CallOffChildren("t", True)]),
+    (replace(HELD, ending="c", is_cancelled=True), DependencyFailed(), Status.PENDING, {"ending": "c"},
+     [CallOffChildren("c", False)]),
+    # Its end.
+    (SPAWNED, ChildrenEnded(False), Status.FAILED, {"status_reason": "Array Child Job failed", "stopped_at": NOW},
+     [ReleaseDependents(False)]),
+    (replace(SPAWNED, ending="enough"), ChildrenEnded(False), Status.FAILED, {"status_reason": "enough"},
+     [ReleaseDependents(False)]),
+    (replace(SPAWNED, ending="late"), ChildrenEnded(True), Status.SUCCEEDED, {"status_reason": None},
+     [ReleaseDependents(True)]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("before, event, status, expected, effects", ARRAY_CASES)
+def test_an_array_by_what_it_has_been_through(
+    before: Job, event: Any, status: Status, expected: dict[str, Any], effects: Any
+) -> None:
+    test_a_row_of_the_table(before, event, status, expected, effects)
 
 
 # --- endings that were asked for ---

@@ -143,7 +143,6 @@ SUBMISSIONS: list[tuple[dict[str, Any], str]] = [
         "! Job with shareIdentifier or schedulingPriority can only be submitted to job queue with fair share"
         " scheduling policy.",
     ),
-    ({"arrayProperties": {"size": 2}}, "! Array jobs are not offered by this endpoint; submit a job for each index."),
     (
         {"nodeOverrides": {"numNodes": 2}},
         "! Multi-node parallel jobs are not offered by this endpoint; leave nodeOverrides out.",

@@ -8,8 +8,16 @@ from msgspec.structs import replace
 
 from longshore.aws.clock import milliseconds
 from longshore.services.batch import lifecycle, news, store, views
-from longshore.services.batch.lifecycle import FreePlace, ReleaseDependents, StopTask, WithdrawStart
-from longshore.services.batch.records import ACTIVE, Body, Intent, Job, Kind, Status
+from longshore.services.batch.lifecycle import (
+    CallOffChildren,
+    DropChildren,
+    FreePlace,
+    ReleaseDependents,
+    SpawnChildren,
+    StopTask,
+    WithdrawStart,
+)  # fmt: skip
+from longshore.services.batch.records import ACTIVE, TERMINAL, Array, Body, Intent, Job, Kind, Status
 from longshore.services.batch.scheduling.snapshot import Head
 
 if TYPE_CHECKING:
@@ -22,9 +30,12 @@ def apply(call: Call, job: Job, event: lifecycle.Event) -> Job:
     """The job after the event, kept, announced, and what follows from it written down."""
     tx = call.transaction
     after, effects = lifecycle.step(job, event, milliseconds(call.now))
-    if after is job:
+    if after is job and not effects:
         return job
-    store.save_job(tx, after)
+    if job.array is None:
+        store.save_job(tx, after)
+    else:
+        store.save_child(tx, job, after, milliseconds(call.now))
     for effect in effects:
         match effect:
             case StopTask(reason):
@@ -35,7 +46,13 @@ def apply(call: Call, job: Job, event: lifecycle.Event) -> Job:
             case ReleaseDependents(succeeded):
                 store.forget_dependencies(tx, job.number)
                 store.add_release(tx, job.number, succeeded)
+                if job.array is not None and job.index is not None:
+                    store.add_child_release(tx, store.array(tx, job.array), job.index, succeeded)
+                elif job.size is not None:
+                    store.forget_links(tx, job.number)
                 call.wake(news.SCHEDULER)
+            case SpawnChildren() | CallOffChildren() | DropChildren():
+                _go_through(call, after.number, effect)
             case FreePlace(environment, instance):
                 _free(call, environment, instance)
     if after.status is not job.status:
@@ -50,7 +67,31 @@ def apply(call: Call, job: Job, event: lifecycle.Event) -> Job:
         if after.status in ACTIVE and job.status not in ACTIVE:
             assert after.environment is not None and after.instance is not None
             news.instance_changed(call, after.environment, after.instance)
+        if after.array is not None and after.status in TERMINAL:
+            end_array(call, store.array(tx, after.array))
     return after
+
+
+def _go_through(call: Call, number: int, wish: SpawnChildren | CallOffChildren | DropChildren) -> None:
+    """The scheduler goes through the children, a portion at a time."""
+    array = store.array(call.transaction, number)
+    match wish:
+        case SpawnChildren():
+            array = replace(array, spawn_from=0)
+        case CallOffChildren(reason, stops):
+            is_terminated = array.is_terminated or stops
+            array = replace(array, spawn_from=None, call_off_from=0, called_off=reason, is_terminated=is_terminated)
+        case DropChildren():
+            array = replace(array, drop_from=0)
+    store.save_array(call.transaction, array)
+    call.wake(news.SCHEDULER)
+
+
+def end_array(call: Call, array: Array) -> None:
+    """The parent ends with the last of its children."""
+    if array.has_ended:
+        succeeded = array.counts[Status.SUCCEEDED] == array.size
+        apply(call, store.parent(call.transaction, array.number), lifecycle.ChildrenEnded(succeeded))
 
 
 def _free(call: Call, environment: int, number: int) -> None:
@@ -65,8 +106,10 @@ def announce(call: Call, job: Job, body: Body | None = None) -> None:
     """Source: user guide, "AWS Batch Events": detail is as DescribeJobs shows the job."""
     if not call.is_heard(JOB_CHANGED):
         return
-    body = body or store.body(call.transaction, job.number)
-    detail = views.job_detail(job, body, store.tags_of_job(call.transaction, job.number))
+    tx = call.transaction
+    body = body or store.body(tx, job.number)
+    array = store.array(tx, job.number) if job.size is not None else None
+    detail = views.job_detail(job, body, store.tags_of_job(tx, job.submission), array)
     call.emit(JOB_CHANGED, views.job_arn(job), detail)
 
 

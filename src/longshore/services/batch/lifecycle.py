@@ -9,7 +9,14 @@ An attempt begins with `Placed` and ends once: with `TaskStopped`, `StartFailed`
 place before there was a task, so it is no attempt. What is asked of a running attempt (terminate, timeout) is kept in
 `ending`, and decides when the task has stopped.
 
-Sources: AWS Batch user guide, "Job states", "Automated job retries", "Job timeouts"; API reference, CancelJob, TerminateJob.
+The parent of an array never runs. It is PENDING until all its children have ended, each of which lives as above:
+
+    SUBMITTED -> PENDING -> SUCCEEDED | FAILED
+
+What is asked of it is asked of its children; what they are told is among its effects.
+
+Sources: AWS Batch user guide, "Job states", "Array jobs", "Automated job retries", "Job timeouts"; API reference, CancelJob,
+TerminateJob.
 """
 
 from __future__ import annotations
@@ -24,6 +31,7 @@ from longshore.services.batch.records import TERMINAL, Attempt, EvaluateOnExit, 
 
 DEPENDENCY_FAILED = "Dependent Job failed"
 TIMED_OUT = "Job attempt duration exceeded timeout"
+CHILD_FAILED = "Array Child Job failed"
 EXITED = "Essential container in task exited"
 REASON_LENGTH_MAX = 255  # API reference, ContainerDetail, reason: up to 255 characters.
 
@@ -106,9 +114,15 @@ class TimedOut(Struct, frozen=True):
     attempt: int
 
 
+class ChildrenEnded(Struct, frozen=True):
+    """Of an array's parent: none of its children is left."""
+
+    succeeded: bool  # all of them
+
+
 Event = (
     Released | Waits | DependencyFailed | Blocked | Placed | Unplaced | StartFailed | TaskAccepted | TaskRunning | TaskStopped
-    | HostGone | Cancelled | Terminated | TimedOut
+    | HostGone | Cancelled | Terminated | TimedOut | ChildrenEnded
 )  # fmt: skip
 
 
@@ -131,7 +145,22 @@ class FreePlace(Struct, frozen=True):
     instance: int
 
 
-Effect = StopTask | WithdrawStart | ReleaseDependents | FreePlace
+class SpawnChildren(Struct, frozen=True):
+    """They come to wait for a place, or for what they depend on by themselves."""
+
+
+class CallOffChildren(Struct, frozen=True):
+    """All that have not ended are called off as single jobs are."""
+
+    reason: str
+    stops: bool  # those that run, too
+
+
+class DropChildren(Struct, frozen=True):
+    """What those that wait for other jobs depend on will not succeed."""
+
+
+Effect = StopTask | WithdrawStart | ReleaseDependents | FreePlace | SpawnChildren | CallOffChildren | DropChildren
 Step = tuple[Job, list[Effect]]
 
 
@@ -140,7 +169,8 @@ def step(job: Job, event: Event, now: int) -> Step:
 
     News of an attempt that is over, and requests that come too late, change nothing.
     """
-    reaction = TRANSITIONS.get((job.status, type(event)))
+    table = TRANSITIONS if job.size is None else ARRAY_TRANSITIONS
+    reaction = table.get((job.status, type(event)))
     return (job, []) if reaction is None else reaction(job, event, now)
 
 
@@ -351,6 +381,46 @@ def _fits(pattern: str | None, text: str) -> bool:
     return text.startswith(pattern[:-1]) if pattern.endswith("*") else text == pattern
 
 
+# --- the parent of an array ---
+
+
+def on_array_released(job: Job, event: Released, now: int) -> Step:
+    if job.spawned_at is not None:
+        return job, []
+    if job.ending is not None:
+        return job, [CallOffChildren(job.ending, job.is_terminated)]
+    return replace(job, status=Status.PENDING, spawned_at=now), [SpawnChildren()]
+
+
+def on_array_dependency_failed(job: Job, event: DependencyFailed, now: int) -> Step:
+    ending = job.ending or DEPENDENCY_FAILED
+    failing = replace(job, status=Status.PENDING, ending=ending)
+    if job.spawned_at is None:
+        return failing, [CallOffChildren(ending, job.is_terminated)]
+    return failing, [DropChildren()]
+
+
+def on_array_cancelled(job: Job, event: Cancelled, now: int) -> Step:
+    return _call_off(replace(job, is_cancelled=True), event.reason, stops=False)
+
+
+def on_array_terminated(job: Job, event: Terminated, now: int) -> Step:
+    return _call_off(replace(job, is_terminated=True), event.reason, stops=True)
+
+
+def _call_off(job: Job, reason: str, *, stops: bool) -> Step:
+    """One that depends on others waits for their end first, as a single job does."""
+    waits = job.status is Status.PENDING and job.spawned_at is None
+    asked = replace(job, status=Status.PENDING, ending=job.ending or reason)
+    return asked, [] if waits else [CallOffChildren(reason, stops)]
+
+
+def on_children_ended(job: Job, event: ChildrenEnded, now: int) -> Step:
+    if event.succeeded:
+        return _end(job, Status.SUCCEEDED, None, now)
+    return _end(job, Status.FAILED, job.ending or CHILD_FAILED, now)
+
+
 Reaction = Callable[[Job, Any, int], Step]
 
 TRANSITIONS: dict[tuple[Status, type[Struct]], Reaction] = {
@@ -380,4 +450,17 @@ TRANSITIONS: dict[tuple[Status, type[Struct]], Reaction] = {
     (Status.RUNNING, TimedOut): on_timed_out,
 }
 
-assert not any(status in TERMINAL for status, _ in TRANSITIONS)  # Invariant: an end is an end.
+ARRAY_TRANSITIONS: dict[tuple[Status, type[Struct]], Reaction] = {
+    (Status.SUBMITTED, Released): on_array_released,
+    (Status.SUBMITTED, Waits): on_waits,
+    (Status.SUBMITTED, DependencyFailed): on_array_dependency_failed,
+    (Status.SUBMITTED, Cancelled): on_array_cancelled,
+    (Status.SUBMITTED, Terminated): on_array_terminated,
+    (Status.PENDING, Released): on_array_released,
+    (Status.PENDING, DependencyFailed): on_array_dependency_failed,
+    (Status.PENDING, Cancelled): on_array_cancelled,
+    (Status.PENDING, Terminated): on_array_terminated,
+    (Status.PENDING, ChildrenEnded): on_children_ended,
+}
+
+assert not any(status in TERMINAL for status, _ in (*TRANSITIONS, *ARRAY_TRANSITIONS))  # Invariant: an end is an end.

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from longshore.aws.clock import from_milliseconds, milliseconds
-from longshore.services.batch import environments, instances, life, lifecycle, news, snapshots, store, views
+from longshore.services.batch import children, environments, instances, life, lifecycle, news, snapshots, store, views
 from longshore.services.batch.acting import within
 from longshore.services.batch.records import ACTIVE, Environment, Instance, Queue, Status
 from longshore.services.batch.scheduling import joining
@@ -172,7 +172,7 @@ def _tell(call: Call, number: int, because: str | None) -> None:
     if because is not None and after.blocked_since != job.blocked_since and inner.is_heard(QUEUE_BLOCKED):
         # Batch user guide, "Batch job queue blocked events": detail as DescribeJobs shows the job.
         body = store.body(call.transaction, number)
-        detail = views.job_detail(after, body, store.tags_of_job(call.transaction, number))
+        detail = views.job_detail(after, body, store.tags_of_job(call.transaction, after.submission))
         inner.emit(QUEUE_BLOCKED, views.job_arn(after), detail)
 
 
@@ -313,7 +313,7 @@ def _takes_jobs(environment: Environment | None, instance: Instance | None) -> b
 
 def _is_news_of_jobs(call: Call) -> bool:
     tx = call.transaction
-    if store.next_release(tx) is not None or store.submitted_jobs(tx, 1):
+    if store.next_release(tx) is not None or store.submitted_jobs(tx, 1) or children.is_waited_for(call):
         return True
     deadline = store.next_deadline(tx)
     return deadline is not None and deadline <= milliseconds(call.now)
@@ -326,30 +326,36 @@ def _move_jobs(call: Call) -> None:
         event = lifecycle.Waits() if waits else lifecycle.Released()
         life.apply(within(call, job.account, job.region), job, event)
     _release_dependents(call)
+    children.tell_of_ends(call)
+    children.go_through(call)
     for job in store.overdue_jobs(call.transaction, milliseconds(call.now), _STEP):
         life.apply(within(call, job.account, job.region), job, lifecycle.TimedOut(job.attempt))
 
 
 def _release_dependents(call: Call) -> None:
-    """Tells the dependents of one job that has ended."""
+    """Tells a bounded number of those that wait for jobs that have ended."""
+    tx, told = call.transaction, 0
+    while told < _STEP and (release := store.next_release(tx)) is not None:
+        ended, has_succeeded = release
+        numbers = store.dependents(tx, ended, _STEP)
+        for number in numbers:
+            _release_dependent(call, number, ended, has_succeeded)
+        if len(numbers) < _STEP:
+            store.remove_release(tx, ended)
+        told += 1 + len(numbers)
+
+
+def _release_dependent(call: Call, number: int, ended: int, has_succeeded: bool) -> None:
     tx = call.transaction
-    release = store.next_release(tx)
-    if release is None:
+    store.remove_dependency(tx, number, ended)
+    job = store.job(tx, number)
+    if job is None:
         return
-    ended, has_succeeded = release
-    numbers = store.dependents(tx, ended, _STEP)
-    for number in numbers:
-        store.remove_dependency(tx, number, ended)
-        job = store.job(tx, number)
-        if job is None:
-            continue
-        inner = within(call, job.account, job.region)
-        if not has_succeeded:
-            life.apply(inner, job, lifecycle.DependencyFailed())
-        elif job.status is Status.PENDING and store.count_dependencies(tx, number) == 0:
-            life.apply(inner, job, lifecycle.Released())
-    if len(numbers) < _STEP:
-        store.remove_release(tx, ended)
+    inner = within(call, job.account, job.region)
+    if not has_succeeded:
+        life.apply(inner, job, lifecycle.DependencyFailed())
+    elif job.status is Status.PENDING and store.count_dependencies(tx, number) == 0:
+        life.apply(inner, job, lifecycle.Released())
 
 
 def _is_unsettled(call: Call, number: int) -> bool:
@@ -367,7 +373,8 @@ def _empty_queue(call: Call, queue: Queue) -> bool:
         store.delete_queue(call.transaction, queue.number)
         news.queue_changed(call, queue.number)
         return True
-    asked = [job for job in jobs if not (job.is_terminated and job.status in ACTIVE)][:_STEP]
+    # An array is waited for, too: its children are asked one portion after another.
+    asked = [job for job in jobs if not (job.is_terminated and (job.status in ACTIVE or job.size is not None))][:_STEP]
     for job in asked:
         inner = within(call, job.account, job.region)
         after = life.apply(inner, job, lifecycle.Terminated(QUEUE_DELETED))

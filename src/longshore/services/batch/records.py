@@ -150,6 +150,54 @@ class Job(Struct, frozen=True, omit_defaults=True, kw_only=True):
     is_cancelled: bool = False
     is_terminated: bool = False
     ending: str | None = None  # why the attempt under way is being stopped, or the job ends once its dependencies have
+    size: int | None = None  # of an array's parent: how many children it has, 2 to 10,000
+    spawned_at: int | None = None  # of an array's parent: when its children came to wait; None: not yet
+    array: int | None = None  # of an array's child: the parent's number
+    index: int | None = None  # of an array's child
+
+    @property
+    def submission(self) -> int:
+        """The number under which its body and its tags are: a child shares its parent's."""
+        return self.array or self.number
+
+
+class Array(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """The children of an array job, kept on their parent. Those in one of the four sets have no row of their own.
+
+    A set is a bitmap, the lowest bit of its first byte for child 0.
+    """
+
+    number: int  # the parent's
+    queue: int
+    size: int
+    counts: tuple[int, int, int, int, int, int, int] = (0, 0, 0, 0, 0, 0, 0)  # by status, those in `unborn` left out
+    updated_at: int
+    unborn: bytes = b""  # as SUBMITTED or PENDING as their parent, which has not been released yet
+    waiting: bytes = b""  # PENDING: for their counterparts in other arrays, or their predecessors
+    ready: bytes = b""  # RUNNABLE
+    dropped: bytes = b""  # FAILED, before they ever were anywhere
+    is_sequential: bool = False
+    dropped_because: str | None = None
+    dropped_at: int | None = None
+    called_off: str | None = None  # why: the caller's reason; None: it was not
+    is_terminated: bool = False  # of one that was called off: those that run are to be stopped
+    # From which child on it is to be gone through; None: it need not.
+    spawn_from: int | None = None
+    call_off_from: int | None = None
+    drop_from: int | None = None
+
+    @property
+    def first(self) -> int:
+        """The number of child 0. The parent's is the next after that of the last child."""
+        return self.number - self.size
+
+    @property
+    def is_busy(self) -> bool:
+        return not (self.spawn_from is None and self.call_off_from is None and self.drop_from is None)
+
+    @property
+    def has_ended(self) -> bool:
+        return self.counts[Status.SUCCEEDED] + self.counts[Status.FAILED] == self.size
 
 
 class Body(Struct, frozen=True, omit_defaults=True, kw_only=True):

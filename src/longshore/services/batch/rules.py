@@ -20,6 +20,8 @@ Given = Mapping[str, Any]  # a request, or a structure within one
 TAGS_MAX = 50
 ENVIRONMENTS_MAX = 3  # of a job queue
 DEPENDENCIES_MAX = 20
+ARRAY_SIZE_MIN = 2
+ARRAY_SIZE_MAX = 10_000
 IDS_MAX = 100  # that a Describe takes
 DEFINITION_KIB_MAX = 24
 JOB_KIB_MAX = 30
@@ -513,8 +515,10 @@ def check_timeout(timeout: Given | None) -> None:
 def check_submission(request: Given) -> None:
     """What SubmitJob asks of its request, before queue and definition are looked at."""
     check_job_name(request["jobName"])
-    if (request.get("arrayProperties") or {}).get("size") is not None:
-        raise not_offered("Array jobs are", "submit a job for each index")
+    size = (request.get("arrayProperties") or {}).get("size")
+    if size is not None and not ARRAY_SIZE_MIN <= size <= ARRAY_SIZE_MAX:
+        # API reference, ArrayProperties, size; the words are ours.
+        raise Refused(f"Array size must be between {ARRAY_SIZE_MIN} and {ARRAY_SIZE_MAX}, got {size}.")
     for member, what in (
         ("nodeOverrides", "Multi-node parallel jobs are"),
         ("eksPropertiesOverride", "Jobs on Amazon EKS are"),
@@ -535,7 +539,7 @@ def check_submission(request: Given) -> None:
     if request.get("containerOverrides"):
         _check_overrides(request["containerOverrides"])
     if request.get("dependsOn"):
-        _check_dependencies(request["dependsOn"])
+        _check_dependencies(request["dependsOn"], is_array=size is not None)
 
 
 def _check_overrides(overrides: Given) -> None:
@@ -548,14 +552,17 @@ def _check_overrides(overrides: Given) -> None:
     check_environment(overrides.get("environment"))
 
 
-def _check_dependencies(dependencies: Sequence[Given]) -> None:
+def _check_dependencies(dependencies: Sequence[Given], *, is_array: bool) -> None:
     """API reference, SubmitJob, dependsOn. The words are ours."""
     if len(dependencies) > DEPENDENCIES_MAX:
         raise Refused(f"A job can depend on at most {DEPENDENCIES_MAX} jobs, got {len(dependencies)}.")
     for dependency in dependencies:
-        if dependency.get("type"):
+        if dependency.get("type") and not is_array:
             raise Refused(f"Dependency type {dependency['type']} is only applicable for array jobs.")
-        if not dependency.get("jobId"):
+        if dependency.get("type") == "SEQUENTIAL":
+            if dependency.get("jobId"):
+                raise Refused("jobId can not be provided for dependency type SEQUENTIAL.")
+        elif not dependency.get("jobId"):
             raise Refused("jobId is required in dependsOn.")
 
 

@@ -2,10 +2,17 @@
 
 Inside, everything is known by an integer; public names and ids are mapped once. A job's body, which never changes, has a
 table of its own, so that moving a job through its life rewrites little.
+
+A child of an array has a row like any job once something has befallen it alone; before that it is part of its array's
+(`arrays`). Whoever reads a job by number or id gets either. In the index of the queues a child stands with its queue only while
+it is RUNNABLE, else with its array (under the parent's number, negative): so one index answers for both.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from heapq import merge
+from itertools import islice
 from typing import Any, cast
 
 import msgspec
@@ -25,10 +32,12 @@ from sqlalchemy import (
     update,
 )  # fmt: skip
 
+from longshore.services.batch import arrays as children
 from longshore.services.batch import job_ids
 from longshore.services.batch.records import (
     ACTIVE,
     TERMINAL,
+    Array,
     Body,
     Definition,
     Environment,
@@ -79,7 +88,7 @@ jobs = Table(
     "batch_jobs", METADATA,
     Column("number", Integer, primary_key=True),
     Column("job_id", String, nullable=False),  # tells the number (`job_ids`), so it needs no index
-    Column("queue", Integer, nullable=False),
+    Column("queue", Integer, nullable=False),  # of an array's child that is not RUNNABLE, its parent, negative
     Column("status", Integer, nullable=False),
     Column("position", Integer, nullable=False),  # the number; negative for a retry, which goes to the front
     Column("cpu", Integer, nullable=False),
@@ -110,6 +119,28 @@ job_tags = Table(
     "batch_job_tags", METADATA,
     Column("number", Integer, primary_key=True),
     Column("document", LargeBinary, nullable=False),
+)  # fmt: skip
+arrays = Table(  # array jobs: what is known of the children that have no row
+    "batch_arrays", METADATA,
+    Column("number", Integer, primary_key=True),  # the parent's
+    Column("queue", Integer, nullable=False),
+    Column("ready", Integer, nullable=False),  # how many are RUNNABLE and have no row
+    Column("busy", Integer, nullable=False),  # whether its children are to be gone through
+    Column("version", Integer, nullable=False),
+    Column("document", LargeBinary, nullable=False),
+)  # fmt: skip
+Index("batch_arrays_ready", arrays.c.queue, arrays.c.number, sqlite_where=arrays.c.ready > 0)
+Index("batch_arrays_busy", arrays.c.number, sqlite_where=arrays.c.busy > 0)
+array_links = Table(  # of two arrays (N_TO_N): each child waits for its counterpart
+    "batch_array_links", METADATA,
+    Column("waits_for", Integer, primary_key=True),
+    Column("number", Integer, primary_key=True, index=True),
+)  # fmt: skip
+child_releases = Table(  # ended children whose successors or counterparts have not all been told
+    "batch_child_releases", METADATA,
+    Column("number", Integer, primary_key=True),
+    Column("succeeded", Integer, nullable=False),
+    Column("after", Integer, nullable=False),  # the arrays up to this number have been told
 )  # fmt: skip
 dependencies = Table(
     "batch_dependencies", METADATA,
@@ -152,6 +183,7 @@ _ENVIRONMENT = msgspec.json.Decoder(Environment)
 _QUEUE = msgspec.json.Decoder(Queue)
 _DEFINITION = msgspec.json.Decoder(Definition)
 _JOB = msgspec.json.Decoder(Job)
+_ARRAY = msgspec.json.Decoder(Array)
 _BODY = msgspec.json.Decoder(Body)
 _INSTANCE = msgspec.json.Decoder(Instance)
 _INTENT = msgspec.json.Decoder(Intent)
@@ -500,9 +532,9 @@ _JOB_SAVE = Statement(
     update(jobs)
     .where(jobs.c.number == bindparam("b_number"))
     .values(
-        status=bindparam("b_status"), position=bindparam("b_position"), instance=bindparam("b_instance"),
-        token=bindparam("b_token"), task_arn=bindparam("b_task_arn"), deadline=bindparam("b_deadline"),
-        document=bindparam("b_document"), version=jobs.c.version + 1,
+        queue=bindparam("b_queue"), status=bindparam("b_status"), position=bindparam("b_position"),
+        instance=bindparam("b_instance"), token=bindparam("b_token"), task_arn=bindparam("b_task_arn"),
+        deadline=bindparam("b_deadline"), document=bindparam("b_document"), version=jobs.c.version + 1,
     )
 )  # fmt: skip
 _LAST_JOB = Statement(select(func.coalesce(func.max(jobs.c.number), 0)))
@@ -517,7 +549,9 @@ _WHOLE_JOB = Statement(
     .outerjoin(job_tags, job_tags.c.number == jobs.c.number)
     .where(*_OF_ID)
 )
-_BODY_OF = Statement(select(bodies.c.document).where(bodies.c.number == bindparam("number")))
+_BODY_OF = Statement(
+    select(bodies.c.document).where(bodies.c.number >= bindparam("number")).order_by(bodies.c.number).limit(1)
+)
 _SUBMITTED = Statement(
     select(jobs.c.document)
     .where(jobs.c.status == int(Status.SUBMITTED))
@@ -532,7 +566,7 @@ _OVERDUE = Statement(
 )
 _NEXT_DEADLINE = Statement(select(func.min(jobs.c.deadline)).where(jobs.c.deadline.is_not(None)))
 _HEADS = Statement(
-    select(jobs.c.number, jobs.c.cpu, jobs.c.memory_mib, jobs.c.gpus)
+    select(jobs.c.position, jobs.c.number, jobs.c.cpu, jobs.c.memory_mib, jobs.c.gpus)
     .where(jobs.c.queue == bindparam("queue"), jobs.c.status == int(Status.RUNNABLE))
     .order_by(jobs.c.position)
     .limit(bindparam("limit"))
@@ -564,16 +598,21 @@ _UNENDED_OF_QUEUE = Statement(
     .order_by(jobs.c.position)
     .limit(bindparam("limit"))
 )
+_IS_NO_CHILD = func.length(jobs.c.job_id) == job_ids.LENGTH
 _PAGE_OF_STATUS = Statement(
     select(jobs.c.document, jobs.c.position)
     .where(
-        jobs.c.queue == bindparam("queue"), jobs.c.status == bindparam("status"), jobs.c.position < bindparam("before")
+        jobs.c.queue == bindparam("queue"),
+        jobs.c.status == bindparam("status"),
+        jobs.c.position < bindparam("before"),
+        _IS_NO_CHILD,
     )
     .order_by(jobs.c.position.desc())
     .limit(bindparam("limit"))
 )
 _FILTERED = (
     jobs.c.queue == bindparam("queue"), jobs.c.number < bindparam("before"), jobs.c.number > bindparam("after"),
+    _IS_NO_CHILD,
 )  # fmt: skip
 _BY_NAME = Statement(
     select(jobs.c.document)
@@ -601,6 +640,9 @@ _BY_CREATED_AFTER = Statement(
 )
 
 
+RETRIES_BEFORE = 1 << 53  # by which a retry's position lies before its number
+
+
 def next_job_number(tx: Transaction) -> int:
     return int(tx.one(_LAST_JOB)[0]) + 1  # Jobs outlive their numbers' use: the newest is never the one that expires.
 
@@ -626,34 +668,46 @@ def insert_job(tx: Transaction, job: Job, body: Body) -> None:
 
 
 def save_job(tx: Transaction, job: Job) -> None:
+    assert job.array is None
+    if job.size is not None:
+        _parents(tx).pop(job.number, None)
+    tx.run(_JOB_SAVE, b_number=job.number, **_moving(job))
+
+
+def _moving(job: Job) -> dict[str, Any]:
+    """The columns that change in a job's life."""
     deadline = None
     if job.timeout_seconds is not None and job.status is Status.RUNNING and job.ending is None and job.started_at:
         deadline = job.started_at + 1000 * job.timeout_seconds
-    tx.run(
-        _JOB_SAVE,
-        b_number=job.number,
-        b_status=int(job.status),
-        b_position=position(job),
-        b_instance=job.instance if job.status in ACTIVE else None,
-        b_token=job.token if job.status in ACTIVE else None,
-        b_task_arn=job.task_arn if job.status in ACTIVE else None,
-        b_deadline=deadline,
-        b_document=document(job),
-    )
+    is_active = job.status in ACTIVE
+    return {
+        "b_queue": job.queue if job.array is None or job.status is Status.RUNNABLE else -job.array,
+        "b_status": int(job.status),
+        "b_position": position(job),
+        "b_instance": job.instance if is_active else None,
+        "b_token": job.token if is_active else None,
+        "b_task_arn": job.task_arn if is_active else None,
+        "b_deadline": deadline,
+        "b_document": document(job),
+    }
 
 
 def position(job: Job) -> int:
     """Where it stands in its queue. A retry goes before all that never ran, in the order of submission."""
     if job.status is Status.RUNNABLE and job.attempts:
-        return job.number - (1 << 53)
+        return job.number - RETRIES_BEFORE
     return job.number
 
 
 def job(tx: Transaction, number: int) -> Job | None:
-    return _job(tx.one(_JOB_BY_NUMBER, number=number))
+    row = tx.one(_JOB_BY_NUMBER, number=number)
+    return _without_row(tx, number) if row is None else _JOB.decode(row[0])
 
 
 def job_of_id(tx: Transaction, job_id: str) -> Job | None:
+    of_child = job_ids.child(job_id)
+    if of_child is not None:
+        return _child(tx, *of_child)
     number = job_ids.number_of(job_id)
     return None if number is None else _job(tx.one(_JOB_BY_ID, number=number, job_id=job_id))
 
@@ -666,16 +720,31 @@ def job_of_token(tx: Transaction, token: str) -> Job | None:
     return _job(tx.one(_JOB_BY_TOKEN, token=token))
 
 
-def whole_job(tx: Transaction, job_id: str) -> tuple[Job, Body, dict[str, str]] | None:
-    """The job, what it was submitted with, and its tags, in one statement."""
+def whole_job(tx: Transaction, job_id: str) -> tuple[Job, Body, dict[str, str], Array | None] | None:
+    """The job, what it was submitted with, its tags, and, of an array's parent, its children; in one statement if it may be."""
+    of_child = job_ids.child(job_id)
+    if of_child is not None:
+        one = _child(tx, *of_child)
+        return None if one is None else (one, *_submission(tx, one.submission), None)
     number = job_ids.number_of(job_id)
     row = None if number is None else tx.one(_WHOLE_JOB, number=number, job_id=job_id)
     if row is None:
         return None
-    return _JOB.decode(row[0]), _BODY.decode(row[1]), _TAGS.decode(row[2]) if row[2] is not None else {}
+    whole = _JOB.decode(row[0])
+    tags = _TAGS.decode(row[2]) if row[2] is not None else {}
+    return whole, _BODY.decode(row[1]), tags, array(tx, whole.number) if whole.size is not None else None
+
+
+def _submission(tx: Transaction, number: int) -> tuple[Body, dict[str, str]]:
+    """What an array was submitted with. Read once for all its children that are shown at once."""
+    known: dict[int, tuple[Body, dict[str, str]]] = tx.known.setdefault(_BODY_OF, {})
+    if number not in known:
+        known[number] = body(tx, number), tags_of_job(tx, number)
+    return known[number]
 
 
 def body(tx: Transaction, number: int) -> Body:
+    """What the job of that number was submitted with. A child's number will do: its parent's is the next that has a body."""
     return _BODY.decode(tx.one(_BODY_OF, number=number)[0])
 
 
@@ -692,12 +761,31 @@ def next_deadline(tx: Transaction) -> int | None:
 
 
 def heads(tx: Transaction, queue_number: int, limit: int) -> list[tuple[int, int, int, int]]:
-    """(number, CPU units, memory in MiB, GPUs) of the first RUNNABLE jobs, in order."""
-    return tx.all(_HEADS, queue=queue_number, limit=limit)
+    """(number, CPU units, memory in MiB, GPUs) of the first RUNNABLE jobs, in order; children that have no row, too."""
+    rows = tx.all(_HEADS, queue=queue_number, limit=limit)
+    with_ready = tx.all(_WITH_READY, queue=queue_number, limit=limit)
+    if with_ready:
+        rows = list(islice(merge(rows, _heads_of_arrays(with_ready)), limit))
+    return [row[1:] for row in rows]
+
+
+def _heads_of_arrays(rows: Iterable[Any]) -> Iterator[tuple[int, int, int, int, int]]:
+    for found, cpu, memory_mib, gpus in rows:
+        one = _ARRAY.decode(found)
+        for index in children.members(children.bits(one.ready)):
+            number = one.first + index
+            yield number, number, cpu, memory_mib, gpus
 
 
 def count_ahead(tx: Transaction, one: Job) -> int:
-    return int(tx.one(_AHEAD, queue=one.queue, position=position(one))[0])
+    ahead = int(tx.one(_AHEAD, queue=one.queue, position=position(one))[0])
+    if position(one) < 0:
+        return ahead  # A retry. No child without a row is one.
+    ahead += int(tx.one(_READY_AHEAD, queue=one.queue, number=one.number)[0])
+    if one.array is not None and one.index is not None:
+        siblings = array(tx, one.array)
+        ahead += (children.bits(siblings.ready) & children.between(0, one.index)).bit_count()
+    return ahead
 
 
 def jobs_on_instance(tx: Transaction, instance_number: int) -> list[Job]:
@@ -752,6 +840,246 @@ def _job(row: Any) -> Job | None:
     return None if row is None else _JOB.decode(row[0])
 
 
+# --- arrays ---
+
+_CHILD_NEW = Statement(insert(jobs))
+_ARRAY_NEW = Statement(insert(arrays))
+_ARRAY_SAVE = Statement(
+    update(arrays)
+    .where(arrays.c.number == bindparam("b_number"))
+    .values(
+        ready=bindparam("b_ready"), busy=bindparam("b_busy"), document=bindparam("b_document"),
+        version=arrays.c.version + 1,
+    )
+)  # fmt: skip
+_ARRAY_BY_NUMBER = Statement(select(arrays.c.document).where(arrays.c.number == bindparam("number")))
+_ARRAY_ABOVE = Statement(
+    select(arrays.c.document).where(arrays.c.number > bindparam("number")).order_by(arrays.c.number).limit(1)
+)
+_BUSY_ARRAY = Statement(select(arrays.c.document).where(arrays.c.busy > 0).order_by(arrays.c.number).limit(1))
+_WITH_READY = Statement(
+    select(arrays.c.document, jobs.c.cpu, jobs.c.memory_mib, jobs.c.gpus)
+    .join(jobs, jobs.c.number == arrays.c.number)
+    .where(arrays.c.queue == bindparam("queue"), arrays.c.ready > 0)
+    .order_by(arrays.c.number)
+    .limit(bindparam("limit"))
+)
+_READY_AHEAD = Statement(
+    select(func.coalesce(func.sum(arrays.c.ready), 0)).where(
+        arrays.c.queue == bindparam("queue"), arrays.c.number < bindparam("number"), arrays.c.ready > 0
+    )
+)
+_CHILDREN_UNENDED = Statement(
+    select(jobs.c.document)
+    .where(jobs.c.number >= bindparam("low"), jobs.c.number < bindparam("high"), jobs.c.status < int(Status.SUCCEEDED))
+    .order_by(jobs.c.number)
+    .limit(bindparam("limit"))
+)
+_PLACED_IN = (
+    jobs.c.queue == bindparam("queue"), jobs.c.status == bindparam("status"),
+    jobs.c.position >= bindparam("low"), jobs.c.position < bindparam("high"),
+)  # fmt: skip
+_CHILDREN_OF_STATUS = Statement(
+    select(jobs.c.document).where(*_PLACED_IN).order_by(jobs.c.position).limit(bindparam("limit"))
+)
+_CHILD_NUMBERS_OF_STATUS = Statement(select(jobs.c.number).where(*_PLACED_IN).order_by(jobs.c.position))
+_LINK_NEW = Statement(insert(array_links))
+_LINKS_OF = Statement(
+    select(array_links.c.waits_for).where(array_links.c.number == bindparam("number")).order_by(array_links.c.waits_for)
+)
+_LINKED = Statement(
+    select(array_links.c.number)
+    .where(array_links.c.waits_for == bindparam("waits_for"), array_links.c.number > bindparam("after"))
+    .order_by(array_links.c.number)
+    .limit(bindparam("limit"))
+)
+_LINKS_FORGET = Statement(delete(array_links).where(array_links.c.number == bindparam("number")))
+_CHILD_RELEASE_NEW = Statement(insert(child_releases))
+_CHILD_RELEASE_SAVE = Statement(
+    update(child_releases).where(child_releases.c.number == bindparam("b_number")).values(after=bindparam("b_after"))
+)
+_CHILD_RELEASE_DELETE = Statement(delete(child_releases).where(child_releases.c.number == bindparam("number")))
+_CHILD_RELEASES = Statement(
+    select(child_releases.c.number, child_releases.c.succeeded, child_releases.c.after)
+    .order_by(child_releases.c.number)
+    .limit(1)
+)
+
+
+def insert_array(tx: Transaction, one: Array) -> None:
+    tx.run(
+        _ARRAY_NEW,
+        number=one.number,
+        queue=one.queue,
+        ready=children.bits(one.ready).bit_count(),
+        busy=int(one.is_busy),
+        version=1,
+        document=document(one),
+    )
+
+
+def save_array(tx: Transaction, one: Array) -> None:
+    ready = children.bits(one.ready).bit_count()
+    tx.run(_ARRAY_SAVE, b_number=one.number, b_ready=ready, b_busy=int(one.is_busy), b_document=document(one))
+    _arrays(tx)[one.number] = one
+
+
+def array(tx: Transaction, number: int) -> Array:
+    """The children of the job of that number, which is an array's parent. Read once in a commit."""
+    found = _arrays(tx).get(number)
+    if found is None:
+        found = _arrays(tx)[number] = _ARRAY.decode(tx.one(_ARRAY_BY_NUMBER, number=number)[0])
+    return found
+
+
+def parent(tx: Transaction, number: int) -> Job:
+    """The parent of an array. Read once in a commit."""
+    found = _parents(tx).get(number)
+    if found is None:
+        found = _parents(tx)[number] = _JOB.decode(tx.one(_JOB_BY_NUMBER, number=number)[0])
+    return found
+
+
+def _arrays(tx: Transaction) -> dict[int, Array]:
+    found: dict[int, Array] = tx.known.setdefault(_ARRAY_BY_NUMBER, {})
+    return found
+
+
+def _parents(tx: Transaction) -> dict[int, Job]:
+    found: dict[int, Job] = tx.known.setdefault(_JOB_BY_NUMBER, {})
+    return found
+
+
+def _without_row(tx: Transaction, number: int) -> Job | None:
+    """The child of that number, which has no row. None: there is no such job."""
+    siblings = next((each for each in _arrays(tx).values() if each.first <= number < each.number), None)
+    if siblings is None:
+        row = tx.one(_ARRAY_ABOVE, number=number)
+        siblings = None if row is None else _ARRAY.decode(row[0])
+        if siblings is None or number < siblings.first:
+            return None
+        _arrays(tx)[siblings.number] = siblings
+    return children.child(parent(tx, siblings.number), siblings, number - siblings.first)
+
+
+def _child(tx: Transaction, parent_id: str, index: int) -> Job | None:
+    number = job_ids.number_of(parent_id)
+    if number is None:
+        return None
+    above = _parents(tx).get(number) or _job(tx.one(_JOB_BY_ID, number=number, job_id=parent_id))
+    if above is None or above.job_id != parent_id or above.size is None or index >= above.size:
+        return None
+    _parents(tx)[number] = above
+    return job(tx, number - above.size + index)
+
+
+def save_child(tx: Transaction, before: Job, after: Job, now: int) -> None:
+    """A child after something has befallen it: it gets a row, unless it is still like its siblings."""
+    assert before.array is not None
+    moving = _moving(after)
+    has_row = bool(tx.run(_JOB_SAVE, b_number=after.number, **moving))
+    siblings = array(tx, before.array)
+    if has_row:
+        changed = children.moved(siblings, before.status, after.status, now)
+    else:
+        changed, needs_row = children.befallen(parent(tx, before.array), siblings, before, after, now)
+    if changed is not siblings:
+        save_array(tx, changed)
+    if not has_row and needs_row:
+        tx.run(
+            _CHILD_NEW,
+            number=after.number,
+            job_id=after.job_id,
+            cpu=after.cpu,
+            memory_mib=after.memory_mib,
+            gpus=after.gpus,
+            name=after.name,
+            definition_arn=after.definition_arn,
+            created_at=after.created_at,
+            version=1,
+            **{name.removeprefix("b_"): value for name, value in moving.items()},
+        )
+
+
+def busy_array(tx: Transaction) -> Array | None:
+    """One whose children are to be gone through."""
+    row = tx.one(_BUSY_ARRAY)
+    return None if row is None else _ARRAY.decode(row[0])
+
+
+def unended_children(tx: Transaction, one: Array, low: int, high: int, limit: int) -> list[Job]:
+    """Those from `low` on, before `high`, that have a row."""
+    rows = tx.all(_CHILDREN_UNENDED, low=one.first + low, high=one.first + high, limit=limit)
+    return [_JOB.decode(row[0]) for row in rows]
+
+
+def children_in(tx: Transaction, one: Array, status: Status, low: int, high: int) -> int:
+    """Those from `low` on, before `high`, that have a row and are in that status, which is not RUNNABLE. As a set."""
+    rows = tx.all(
+        _CHILD_NUMBERS_OF_STATUS, queue=-one.number, status=int(status), low=one.first + low, high=one.first + high
+    )
+    found = 0
+    for (number,) in rows:
+        found |= 1 << (number - one.first)
+    return found
+
+
+def children_page(tx: Transaction, above: Job, one: Array, status: Status, *, low: int, limit: int) -> list[Job]:
+    """The first from `low` on that are in the status, by index."""
+    here = {"status": int(status), "limit": limit}
+    if status is Status.RUNNABLE:
+        anew = RETRIES_BEFORE
+        rows = tx.all(_CHILDREN_OF_STATUS, queue=one.queue, low=one.first + low, high=one.number, **here)
+        rows += tx.all(_CHILDREN_OF_STATUS, queue=one.queue, low=one.first + low - anew, high=one.number - anew, **here)
+    else:
+        rows = tx.all(_CHILDREN_OF_STATUS, queue=-one.number, low=one.first + low, high=one.number, **here)
+    found = [_JOB.decode(row[0]) for row in rows]
+    for index in islice(children.members(children.status_sets(above, one, status), low), limit):
+        without_row = children.child(above, one, index)
+        assert without_row is not None
+        found.append(without_row)
+    return sorted(found, key=lambda each: each.number)[:limit]
+
+
+def add_link(tx: Transaction, number: int, waits_for: int) -> None:
+    """Each child of the one array waits for its counterpart in the other."""
+    tx.run(_LINK_NEW, number=number, waits_for=waits_for)
+
+
+def links_of(tx: Transaction, number: int) -> list[int]:
+    """The arrays for whose children those of the array wait."""
+    return [int(row[0]) for row in tx.all(_LINKS_OF, number=number)]
+
+
+def linked(tx: Transaction, number: int, after: int, limit: int) -> list[int]:
+    """The arrays whose children wait for those of the array."""
+    return [int(row[0]) for row in tx.all(_LINKED, waits_for=number, after=after, limit=limit)]
+
+
+def forget_links(tx: Transaction, number: int) -> None:
+    tx.run(_LINKS_FORGET, number=number)
+
+
+def add_child_release(tx: Transaction, one: Array, index: int, succeeded: bool) -> None:
+    """Notes that who waits for the child is to be told of its end; nothing when nobody does."""
+    if one.is_sequential or tx.one(_LINKED, waits_for=one.number, after=0, limit=1) is not None:
+        tx.run(_CHILD_RELEASE_NEW, number=one.first + index, succeeded=int(succeeded), after=0)
+
+
+def next_child_release(tx: Transaction) -> tuple[int, bool, int] | None:
+    """(number of the child, whether it succeeded, the array up to which all have been told)"""
+    row = tx.one(_CHILD_RELEASES)
+    return None if row is None else (int(row[0]), bool(row[1]), int(row[2]))
+
+
+def save_child_release(tx: Transaction, number: int, after: int) -> None:
+    tx.run(_CHILD_RELEASE_SAVE, b_number=number, b_after=after)
+
+
+def remove_child_release(tx: Transaction, number: int) -> None:
+    tx.run(_CHILD_RELEASE_DELETE, number=number)
+
+
 # --- tags of jobs ---
 
 _JOB_TAGS = Statement(select(job_tags.c.document).where(job_tags.c.number == bindparam("number")))
@@ -765,6 +1093,7 @@ def tags_of_job(tx: Transaction, number: int) -> dict[str, str]:
 
 
 def save_tags_of_job(tx: Transaction, number: int, tags: dict[str, str]) -> None:
+    tx.known.pop(_BODY_OF, None)
     tx.run(_JOB_TAGS_DELETE, number=number)
     if tags:
         tx.run(_JOB_TAGS_NEW, number=number, document=document(tags))
@@ -788,6 +1117,11 @@ _DEPENDENCY_DELETE = Statement(
     )
 )
 _DEPENDENCIES_FORGET = Statement(delete(dependencies).where(dependencies.c.number == bindparam("number")))
+_WAITED_FOR = Statement(
+    select(dependencies.c.waits_for)
+    .where(dependencies.c.waits_for >= bindparam("low"), dependencies.c.waits_for < bindparam("high"))
+    .distinct()
+)
 _RELEASE_NEW = Statement(insert(releases))
 _RELEASE_DELETE = Statement(delete(releases).where(releases.c.number == bindparam("number")))
 _RELEASES = Statement(select(releases.c.number, releases.c.succeeded).order_by(releases.c.number).limit(1))
@@ -803,6 +1137,11 @@ def count_dependencies(tx: Transaction, number: int) -> int:
 
 def dependents(tx: Transaction, number: int, limit: int) -> list[int]:
     return [int(row[0]) for row in tx.all(_DEPENDENTS, waits_for=number, limit=limit)]
+
+
+def waited_for(tx: Transaction, low: int, high: int) -> list[int]:
+    """The jobs from number `low` on, before `high`, for which others wait."""
+    return [int(row[0]) for row in tx.all(_WAITED_FOR, low=low, high=high)]
 
 
 def remove_dependency(tx: Transaction, number: int, waits_for: int) -> None:

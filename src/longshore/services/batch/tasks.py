@@ -154,6 +154,8 @@ def _override(job: Job, body: Body, environment: Environment) -> Wire:
         "AWS_BATCH_CE_NAME": environment.name,
         "AWS_BATCH_JQ_NAME": _queue_name(body),
     }
+    if job.index is not None:
+        own["AWS_BATCH_JOB_ARRAY_INDEX"] = str(job.index)
     variables = [*body.override.get("environment", ()), *({"name": name, "value": own[name]} for name in own)]
     return {**body.override, "name": CONTAINER, "environment": variables}
 
@@ -165,7 +167,7 @@ def _tags(call: Call, job: Job, body: Body, environment: Environment, definition
     """
     tags: dict[str, str] = {}
     if body.propagate_tags:
-        tags = {**definition.tags, **store.tags_of_job(call.transaction, job.number)}
+        tags = {**definition.tags, **store.tags_of_job(call.transaction, job.submission)}
         if len(tags) > _TAGS_MAX:
             raise _Refused(f"The job and its definition have {len(tags)} tags to propagate, more than {_TAGS_MAX}.")
     tags["aws:batch:compute-environment"] = environment.name

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from longshore.services.batch.records import Attempt, Body, Definition, Environment, Job, Queue, Wire
+from longshore.services.batch import arrays
+from longshore.services.batch.records import Array, Attempt, Body, Definition, Environment, Job, Queue, Wire
 
 
 def job_arn(job: Job) -> str:
     return f"arn:aws:batch:{job.region}:{job.account}:job/{job.job_id}"
 
 
-def job_detail(job: Job, body: Body, tags: dict[str, str]) -> Wire:
-    """As DescribeJobs and the event "Batch Job State Change" show it.
+def job_detail(job: Job, body: Body, tags: dict[str, str], array: Array | None = None) -> Wire:
+    """As DescribeJobs and the event "Batch Job State Change" show it. `array`: of an array's parent, its children.
 
     attempts holds those that have ended; container shows the one under way, or the last.
     """
@@ -56,8 +57,22 @@ def job_detail(job: Job, body: Body, tags: dict[str, str]) -> Wire:
         retryStrategy=body.retry_strategy,
         timeout=body.timeout,
         schedulingPriority=body.scheduling_priority,
+        arrayProperties=_array_properties(job, array),
     )
     return detail
+
+
+def _array_properties(job: Job, array: Array | None) -> Wire | None:
+    """None: it has nothing to do with an array."""
+    if job.index is not None:
+        return {"index": job.index}
+    if array is None:
+        return None
+    return {
+        "size": array.size,
+        "statusSummary": arrays.summary(job, array),
+        "statusSummaryLastUpdatedAt": array.updated_at,
+    }
 
 
 def _under_way(job: Job) -> bool:
@@ -79,8 +94,8 @@ def _attempt(attempt: Attempt) -> Wire:
     return shown
 
 
-def job_summary(job: Job) -> Wire:
-    """As ListJobs shows it: isCancelled and isTerminated only when true."""
+def job_summary(job: Job, array: Array | None = None) -> Wire:
+    """As ListJobs shows it: isCancelled and isTerminated only when true. `array`: of an array's parent, its children."""
     shown: Wire = {
         "jobArn": job_arn(job),
         "jobId": job.job_id,
@@ -99,6 +114,7 @@ def job_summary(job: Job) -> Wire:
         container=container or None,
         isCancelled=job.is_cancelled or None,
         isTerminated=job.is_terminated or None,
+        arrayProperties=_array_properties(job, array),
     )
     return shown
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from longshore.aws.clock import from_milliseconds, milliseconds
 from longshore.aws.errors import AwsError
 from longshore.kit.operation import Request, Response, extension
-from longshore.services.batch import acting, environments, links, snapshots, store, views
-from longshore.services.batch.records import TERMINAL, Body, Job, Status, Wire
+from longshore.services.batch import acting, arrays, environments, job_ids, links, snapshots, store, views
+from longshore.services.batch.records import TERMINAL, Array, Body, Job, Status, Wire
 from longshore.services.batch.scheduling import explain as scheduling
 from longshore.services.batch.scheduling.snapshot import Head
 
@@ -28,9 +28,11 @@ def explain(call: Call, request: Request) -> Response:
     found = store.whole_job(call.transaction, job_id)
     if found is None or found[0].account != call.account:
         raise AwsError("ClientException", f"Job {job_id} not found.", status=404)
-    job, body, tags = found
-    detail = views.job_detail(job, body, tags)
-    broken = links.of_job(call, job, body)
+    job, body, tags, array = found
+    detail = views.job_detail(job, body, tags, array)
+    # What keeps an array's parent is what keeps its children, of whom the first that waits stands for all.
+    stands_for = _first_runnable(call, job, array) or job
+    broken = links.of_job(call, stands_for, body)
     answer: Response = {
         "jobId": job.job_id,
         "jobName": job.name,
@@ -39,7 +41,7 @@ def explain(call: Call, request: Request) -> Response:
         "jobDefinition": job.definition_arn,
         "status": job.status.name,
         "statusReason": job.status_reason,
-        "reasons": [*_reasons(call, job, body), *links.told(broken, job)],
+        "reasons": [*_reasons(call, job, body, array), *links.told(broken, stands_for)],
         "chain": [links.shown(each) for each in broken],
         "createdAt": job.created_at,
         "startedAt": job.started_at,
@@ -50,19 +52,23 @@ def explain(call: Call, request: Request) -> Response:
             name: detail["container"].get(name) for name in ("exitCode", "reason", "taskArn", "logStreamName")
         },
     }
+    if "arrayProperties" in detail:
+        answer["arrayProperties"] = detail["arrayProperties"]
     if job.environment is not None and job.status not in TERMINAL:
         answer["computeEnvironment"] = _environment(call, job.environment)
         answer["instance"] = _instance(call, job.instance)
     return answer
 
 
-def _reasons(call: Call, job: Job, body: Body) -> list[str]:
+def _reasons(call: Call, job: Job, body: Body, array: Array | None) -> list[str]:
+    if array is not None and job.status in (Status.PENDING, *TERMINAL):
+        return _of_children(call, job, body, array)
     match job.status:
         case Status.SUBMITTED:
             return ["the scheduler has not looked at it yet", *_dependencies(call, body)]
         case Status.PENDING:
             ending = [f"it will fail when these have ended: {job.ending}"] if job.ending else []
-            return [*_dependencies(call, body), *ending]
+            return [*_its_array(call, job, body), *_dependencies(call, body), *ending]
         case Status.RUNNABLE:
             return [*_earlier(job), *_waits(call, job)]
         case Status.STARTING | Status.RUNNING:
@@ -74,9 +80,59 @@ def _reasons(call: Call, job: Job, body: Body) -> list[str]:
 def _dependencies(call: Call, body: Body) -> list[str]:
     waits: list[str] = []
     for dependency in body.depends_on:
+        if dependency.get("type"):
+            continue
         other = store.job_of_id(call.transaction, dependency["jobId"])
         if other is not None and other.status is not Status.SUCCEEDED:
             waits.append(f"it depends on job {other.job_id} ({other.name}), which is {other.status.name}")
+    return waits
+
+
+def _first_runnable(call: Call, job: Job, array: Array | None) -> Job | None:
+    if array is None:
+        return None
+    return next(iter(store.children_page(call.transaction, job, array, Status.RUNNABLE, low=0, limit=1)), None)
+
+
+def _of_children(call: Call, job: Job, body: Body, array: Array) -> list[str]:
+    """What an array's parent waits for: its dependencies, then its children. Or how these ended."""
+    summary = arrays.summary(job, array)
+    counted = ", ".join(f"{number} {status}" for status, number in summary.items() if number)
+    if job.status in TERMINAL:
+        reason = f": {job.status_reason}" if job.status_reason else ""
+        return [f"its {array.size} children have ended ({counted}){reason}"]
+    ending = [f"it will fail when these have ended: {job.ending}"] if job.ending else []
+    if job.spawned_at is None:
+        return [*_dependencies(call, body), *ending] or ["the scheduler has not released its children yet"]
+    told = [f"it ends when all its {array.size} children have: {counted}", *ending]
+    runnable = _first_runnable(call, job, array)
+    if runnable is not None:
+        told += [f"child {runnable.index}: {reason}" for reason in _reasons(call, runnable, body, None)]
+    elif not summary["STARTING"] + summary["RUNNING"]:
+        waiting = store.children_page(call.transaction, job, array, Status.PENDING, low=0, limit=1)
+        told += [f"child {each.index}: {reason}" for each in waiting for reason in _its_array(call, each, body)]
+    return told
+
+
+def _its_array(call: Call, job: Job, body: Body) -> list[str]:
+    """For which other children an array's child waits."""
+    if job.array is None or job.index is None:
+        return []
+    parent = store.parent(call.transaction, job.array)
+    if parent.spawned_at is None:
+        return ["its array has not been released yet"]
+    waits: list[str] = []
+    for dependency in body.depends_on:
+        match dependency.get("type"):
+            case "SEQUENTIAL":
+                other_id = job_ids.child_id(parent.job_id, job.index - 1)
+            case "N_TO_N":
+                other_id = job_ids.child_id(dependency["jobId"], job.index)
+            case _:
+                continue
+        other = store.job_of_id(call.transaction, other_id)  # Child 0 has no predecessor.
+        if other is not None and other.status is not Status.SUCCEEDED:
+            waits.append(f"it depends on job {other.job_id} ({dependency['type']}), which is {other.status.name}")
     return waits
 
 

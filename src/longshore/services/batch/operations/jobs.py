@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from longshore.aws.clock import milliseconds
 from longshore.kit.operation import Request, Response, operation
-from longshore.services.batch import job_ids, life, lifecycle, merge, news, rules, store, views
+from longshore.services.batch import arrays, job_ids, life, lifecycle, merge, news, rules, store, views
 from longshore.services.batch.operations import pages
 from longshore.services.batch.operations.job_definitions import retry_strategy
 from longshore.services.batch.records import Body, Definition, EvaluateOnExit, Job, Queue, Status, Wire
@@ -74,10 +74,11 @@ def submit_job(call: Call, request: Request) -> Response:
     strategy = retry_strategy(_given(strategy)) if strategy else ready.retry_strategy
     timeout = request.get("timeout") or ready.timeout
     depends_on = request.get("dependsOn") or ()
-    waits_for, has_failed = _dependencies(call, depends_on) if depends_on else ((), False)
+    size = (request.get("arrayProperties") or _ITS_OWN).get("size")
+    waits = _dependencies(call, depends_on, size) if depends_on else _WAITS_FOR_NOTHING
     propagate_tags = request.get("propagateTags")
     detail = definition.detail
-    number = store.next_job_number(tx)
+    number = store.next_job_number(tx) + (size or 0)  # The numbers before it are its children's.
     job_id = job_ids.job_id(number, call.ids.uuid())
     job = Job(
         number=number,
@@ -95,6 +96,7 @@ def submit_job(call: Call, request: Request) -> Response:
         attempts_allowed=strategy["attempts"] if strategy else 1,
         rules=_rules(strategy) if strategy else (),
         timeout_seconds=timeout["attemptDurationSeconds"] if timeout else None,
+        size=size,
     )
     body = Body(
         queue_arn=queue.arn,
@@ -111,11 +113,20 @@ def submit_job(call: Call, request: Request) -> Response:
         scheduling_priority=detail.get("schedulingPriority"),
     )
     store.insert_job(tx, job, body)
+    if size is not None:
+        store.insert_array(
+            tx,
+            arrays.new(
+                number=number, queue=queue.number, size=size, is_sequential=waits.is_sequential, now=job.created_at
+            ),
+        )
     if request.get("tags"):
         store.save_tags_of_job(tx, job.number, rules.check_tags(request["tags"]))
-    for other in waits_for:
+    for other in waits.jobs:
         store.add_dependency(tx, number, other)
-    if has_failed:
+    for other in waits.arrays:
+        store.add_link(tx, number, other)
+    if waits.has_failed:
         life.apply(call, job, lifecycle.DependencyFailed())
     call.wake(news.SCHEDULER)
     return {"jobArn": views.job_arn(job), "jobName": job.name, "jobId": job_id}
@@ -153,22 +164,49 @@ def _rules(strategy: Wire) -> tuple[EvaluateOnExit, ...]:
     )
 
 
-def _dependencies(call: Call, depends_on: Sequence[Wire]) -> tuple[tuple[int, ...], bool]:
-    """Numbers of the jobs that have not ended, and whether one of the others has failed.
+class _Waits(Struct, frozen=True):
+    """What a submission depends on, as far as it has not succeeded yet."""
 
-    ClientException: there is no such job. One that has expired can't be told from one that never was.
-    """
-    waits_for: dict[int, None] = {}
-    has_failed = False
+    jobs: tuple[int, ...] = ()
+    arrays: tuple[int, ...] = ()  # child by child
+    is_sequential: bool = False
+    has_failed: bool = False
+
+
+_WAITS_FOR_NOTHING = _Waits()
+
+
+def _dependencies(call: Call, depends_on: Sequence[Wire], size: int | None) -> _Waits:
+    """ClientException: there is no such job. One that has expired can't be told from one that never was. The words are ours."""
+    jobs: dict[int, None] = {}
+    counterparts: dict[int, None] = {}
+    is_sequential = has_failed = False
     for dependency in depends_on:
+        kind = dependency.get("type")
+        if kind == "SEQUENTIAL":
+            is_sequential = True
+            continue
         found = _find(call, dependency["jobId"])
         if found is None:
-            raise client_exception(f"Job {dependency['jobId']} not found.")  # our words
-        if found.status is Status.FAILED:
+            raise client_exception(f"Job {dependency['jobId']} not found.")
+        if kind == "N_TO_N":
+            # User guide, "Job dependencies": each child of this job on that of the same index.
+            if found.size is None:
+                raise client_exception(f"Job {found.job_id} is not an array job, so no N_TO_N dependency can be on it.")
+            if found.size != size:
+                raise client_exception(
+                    f"An N_TO_N dependency must be on an array of the same size: {found.job_id} has {found.size} children,"
+                    f" not {size}."
+                )
+        if found.status is Status.SUCCEEDED:
+            continue
+        if kind == "N_TO_N":
+            counterparts[found.number] = None  # If it has failed, not each of its children need have.
+        elif found.status is Status.FAILED:
             has_failed = True
-        elif found.status is not Status.SUCCEEDED:
-            waits_for[found.number] = None
-    return tuple(waits_for), has_failed
+        else:
+            jobs[found.number] = None
+    return _Waits(tuple(jobs), tuple(counterparts), is_sequential, has_failed)
 
 
 def _given(structure: Any) -> Any:
@@ -212,8 +250,10 @@ def list_jobs(call: Call, request: Request) -> Response:
         raise client_exception("Exactly one of jobQueue, arrayJobId and multiNodeJobId must be specified.")
     filters = request.get("filters") or []
     limit = pages.size(request, _FILTERED_PAGE_MAX if filters else _PAGE_MAX)
+    if request.get("arrayJobId"):
+        return _children(call, request, limit)
     if not request.get("jobQueue"):
-        return {"jobSummaryList": []}  # There are no array jobs and no multi-node jobs here, so they have no children.
+        return {"jobSummaryList": []}  # There are no multi-node jobs here.
     queue = _queue(call, request["jobQueue"])
     position = pages.number(request)
     before = _ALL if position is None else position
@@ -225,7 +265,29 @@ def list_jobs(call: Call, request: Request) -> Response:
     if len(found) > limit:
         found = found[:limit]
         token = pages.token(request, str(found[-1][1]))
-    return {"jobSummaryList": [views.job_summary(job) for job, _ in found], "nextToken": token}
+    return {"jobSummaryList": [_summary(call, job) for job, _ in found], "nextToken": token}
+
+
+def _children(call: Call, request: Request, limit: int) -> Response:
+    """Of an array, by index, those of one status. Filters are not for them (API reference, ListJobs, filters)."""
+    parent = _find(call, request["arrayJobId"])
+    if parent is None or parent.size is None or request.get("filters"):
+        return {"jobSummaryList": []}
+    array = store.array(call.transaction, parent.number)
+    status = Status[request.get("jobStatus") or "RUNNING"]
+    low = pages.number(request) or 0
+    if not 0 <= low < array.size:
+        raise pages.invalid_token()
+    found = store.children_page(call.transaction, parent, array, status, low=low, limit=limit + 1)
+    token = None
+    if len(found) > limit:
+        found = found[:limit]
+        token = pages.token(request, str(found[-1].number - array.first + 1))
+    return {"jobSummaryList": [views.job_summary(job) for job in found], "nextToken": token}
+
+
+def _summary(call: Call, job: Job) -> Wire:
+    return views.job_summary(job, store.array(call.transaction, job.number) if job.size is not None else None)
 
 
 def _filtered(call: Call, request: Request, queue: Queue, before: int, limit: int) -> Response:
@@ -245,7 +307,7 @@ def _filtered(call: Call, request: Request, queue: Queue, before: int, limit: in
         token = pages.token(request, str(found[-1].number))
     elif after:
         token = pages.token(request, str(after + 1))
-    return {"jobSummaryList": [views.job_summary(job) for job in found], "nextToken": token}
+    return {"jobSummaryList": [_summary(call, job) for job in found], "nextToken": token}
 
 
 def _filter(call: Call, filters: Sequence[Wire]) -> tuple[str, str | int]:

@@ -73,6 +73,6 @@ def _seek(call: Call, arn: str) -> tuple[Tags, Callable[[Tags], None]] | None:
             return definition.tags, lambda tags: store.save_definition(tx, replace(definition, tags=tags))
     else:
         job = store.job_of_id(tx, name)
-        if job is not None and (job.account, job.region) == (call.account, call.region):
+        if job is not None and job.array is None and (job.account, job.region) == (call.account, call.region):
             return store.tags_of_job(tx, job.number), lambda tags: store.save_tags_of_job(tx, job.number, tags)
     return None
