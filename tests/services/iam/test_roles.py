@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from longshore.services.iam import rules
+from in_process import InProcessHouse
 from people import EC2_TRUST, allow, document, trust
 from refusals import refused, unchecked
 
@@ -229,17 +229,19 @@ def test_a_role_takes_twenty_managed_policies(house) -> None:
         iam.detach_role_policy(RoleName="ops", PolicyArn=arns[0])
 
 
-def test_an_account_has_room_for_so_many_of_each(house, monkeypatch) -> None:
+def test_an_account_has_room_for_so_many_of_each_as_its_settings_say() -> None:
+    kinds = ("Roles", "Users", "Groups", "Policies", "InstanceProfiles")
+    house = InProcessHouse(iam_quotas={f"{kind}PerAccount": 1 for kind in kinds})
     iam = house.client("iam")
-    for quota in ("Roles", "Users", "Policies", "InstanceProfiles"):
-        monkeypatch.setitem(rules.PER_ACCOUNT_MAX, quota, 1)
     makers = {
         "Roles": lambda name: iam.create_role(RoleName=name, AssumeRolePolicyDocument=EC2_TRUST),
         "Users": lambda name: iam.create_user(UserName=name),
+        "Groups": lambda name: iam.create_group(GroupName=name),
         "Policies": lambda name: iam.create_policy(PolicyName=name, PolicyDocument=document(allow("s3:*"))),
         "InstanceProfiles": lambda name: iam.create_instance_profile(InstanceProfileName=name),
     }
-    for quota, make in makers.items():
+    for kind, make in makers.items():
         make("one")
-        with refused("LimitExceeded", f"Cannot exceed quota for {quota}PerAccount: 1", status=409):
+        with refused("LimitExceeded", f"Cannot exceed quota for {kind}PerAccount: 1", status=409):
             make("two")
+    house.close()

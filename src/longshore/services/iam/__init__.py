@@ -1,10 +1,10 @@
-"""IAM: users, roles, policies, instance profiles, access keys.
+"""IAM: users, groups, roles, policies, instance profiles, access keys.
 
 Owns identities and what they may do, and answers the gateway's ports for both (`identities`, `entitlements`). Calls nobody;
 emits "IAM Role Changed" and "IAM Instance Profile Changed", so that what was refused is tried again when the reason is gone.
 
 AWS's: fields, names, limits, texts, the order of checks, unique ids in trust policies, documents of managed policies.
 Ours: a change holds from the next request on, where AWS takes seconds; markers name the last item of a page; the ids of AWS's
-managed policies are made from their names, since no public list of these policies has them; there are no groups, no
+managed policies are made from their names, since no public list of these policies has them; there are no
 devices for a second factor, and of AWS's some 1,600 managed policies those that Batch, ECS, EC2 and their users meet.
 """

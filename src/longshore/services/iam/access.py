@@ -15,7 +15,7 @@ from longshore.kit.call import Call
 from longshore.kit.operation import Request
 from longshore.services.iam import entitlements, store
 from longshore.services.iam.operations.service_linked_roles import SERVICES
-from longshore.services.iam.records import InstanceProfile, Policy, Role, User
+from longshore.services.iam.records import Group, InstanceProfile, Policy, Role, User
 
 
 def role_arn(call: Call, name: str) -> str:
@@ -32,6 +32,23 @@ def _user(call: Call, request: Request) -> list[str]:
     name = request.get("UserName") or call.principal.user_name or ""
     found = store.find(call.transaction, User, call.account, name)
     return [found.arn if found is not None else call.arn(f"user/{name}")]
+
+
+def _group(call: Call, request: Request) -> list[str]:
+    found = store.find(call.transaction, Group, call.account, request["GroupName"])
+    return [found.arn if found is not None else call.arn(f"group/{request['GroupName']}")]
+
+
+def _moved(kind: str, where: Callable[[Call, Request], list[str]], member: str) -> Callable[[Call, Request], list[str]]:
+    """IAM user guide, "Renaming an IAM user": one must be allowed on the old ARN and on the new one."""
+
+    def resources(call: Call, request: Request) -> list[str]:
+        old = where(call, request)[0]
+        path, _, name = old.partition(f":{kind}/")[2].rpartition("/")
+        path = request.get("NewPath") or f"/{path}/".replace("//", "/")
+        return list(dict.fromkeys([old, call.arn(f"{kind}{path}{request.get(member) or name}")]))
+
+    return resources
 
 
 def _profile(call: Call, request: Request) -> list[str]:
@@ -126,6 +143,13 @@ def _deleted_role(call: Call, request: Request) -> list[str]:
     return [call.arn(f"role/{request['DeletionTaskId'].partition('/')[2].rpartition('/')[0]}")]
 
 
+def _simulated(call: Call, request: Request) -> list[str]:
+    """Whose policies are looked at; of a session, its role's."""
+    arn: str = request["PolicySourceArn"]
+    head, slash, rest = arn.partition(":assumed-role/")
+    return [role_arn(call, rest.partition("/")[0])] if slash and ":sts:" in head else [arn]
+
+
 def _created(kind: str, member: str, tag_action: str) -> Access:
     resources = _new(kind, member)
     return Access(resources=resources, context=_tags, further=_tagging(tag_action, resources))
@@ -137,6 +161,8 @@ ROLE_POLICY = Access(resources=_role, context=_policy_arn)
 USER = Access(resources=_user, context=_target)
 USER_TAGS = Access(resources=_user, context=_tags_of_target)
 USER_POLICY = Access(resources=_user, context=_policy_arn)
+GROUP = Access(resources=_group)
+GROUP_POLICY = Access(resources=_group, context=lambda call, request: {"iam:PolicyARN": request["PolicyArn"]})
 PROFILE = Access(resources=_profile, context=_target)
 PROFILE_TAGS = Access(resources=_profile, context=_tags_of_target)
 POLICY = Access(resources=_policy, context=_target)
@@ -219,10 +245,32 @@ _ROWS = {
     "GetUserPolicy": USER,
     "ListUserPolicies": USER,
     "DeleteUserPolicy": USER,
+    "UpdateUser": Access(resources=_moved("user", _user, "NewUserName"), context=_target),
+    "CreateGroup": Access(resources=_new("group", "GroupName")),
+    "GetGroup": GROUP,
+    "ListGroups": Access(resources=_under("group")),
+    "ListGroupsForUser": USER,
+    "UpdateGroup": Access(resources=_moved("group", _group, "NewGroupName")),
+    "DeleteGroup": GROUP,
+    "AddUserToGroup": GROUP,
+    "RemoveUserFromGroup": GROUP,
+    "AttachGroupPolicy": GROUP_POLICY,
+    "DetachGroupPolicy": GROUP_POLICY,
+    "ListAttachedGroupPolicies": GROUP,
+    "PutGroupPolicy": GROUP,
+    "GetGroupPolicy": GROUP,
+    "ListGroupPolicies": GROUP,
+    "DeleteGroupPolicy": GROUP,
+    "UpdateRoleDescription": ROLE,
+    "GetAccountAuthorizationDetails": Access(),
     "CreateServiceLinkedRole": Access(
         resources=_linked_role, context=lambda call, request: {"iam:AWSServiceName": request["AWSServiceName"]}
     ),
     "DeleteServiceLinkedRole": ROLE,
+    "SimulateCustomPolicy": Access(),
+    "SimulatePrincipalPolicy": Access(resources=_simulated),
+    "GetContextKeysForCustomPolicy": Access(),
+    "GetContextKeysForPrincipalPolicy": Access(resources=_simulated),
     "GetServiceLinkedRoleDeletionStatus": Access(resources=_deleted_role),
 }
 ACCESS = {name: _not_for_short_sessions(row) for name, row in _ROWS.items()}

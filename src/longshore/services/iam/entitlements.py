@@ -16,7 +16,7 @@ from longshore.aws.principal import Principal
 from longshore.policy.document import Document, parse
 from longshore.policy.evaluate import Policies
 from longshore.services.iam import accounts, managed, store
-from longshore.services.iam.records import Policy, Role, User
+from longshore.services.iam.records import Group, Policy, Role, User
 from longshore.store.engine import Transaction
 
 _NOTHING = Policies()
@@ -60,8 +60,12 @@ def _policies_of(transaction: Transaction, principal: Principal) -> Policies:
         if not of_root:
             return Policies(service_control=control) if control else _NOTHING
         return Policies(identity=(parse(_EVERYTHING),), session=session, service_control=control)
-    documents = [*identity.inline.values()]
-    documents += [text for arn in identity.attached if (text := _document(transaction, principal.account, arn))]
+    holders: list[Role | User | Group] = [identity]
+    if isinstance(identity, User):
+        holders += store.groups_of(transaction, principal.account, identity)
+    documents = [text for holder in holders for text in holder.inline.values()]
+    attached = dict.fromkeys(arn for holder in holders for arn in holder.attached)  # Several may hold the same.
+    documents += [text for arn in attached if (text := _document(transaction, principal.account, arn))]
     return Policies(
         identity=tuple(parse(text) for text in documents),
         boundary=_limit(transaction, principal.account, identity.boundary_arn) if identity.boundary_arn else None,

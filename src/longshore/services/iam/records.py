@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import TypeVar
 
 from msgspec import Struct
 
@@ -32,6 +33,18 @@ class User(Struct, frozen=True, kw_only=True):
     created_at: datetime
     boundary_arn: str | None = None
     tags: dict[str, str] = {}
+    inline: dict[str, str] = {}
+    attached: tuple[str, ...] = ()
+
+
+class Group(Struct, frozen=True, kw_only=True):
+    """Who is in it is kept apart (`store.members_of`): members come and go without a change of the group itself."""
+
+    name: str
+    path: str
+    group_id: str  # AGPA...
+    arn: str
+    created_at: datetime
     inline: dict[str, str] = {}
     attached: tuple[str, ...] = ()
 
@@ -81,3 +94,6 @@ class AccessKey(Struct, frozen=True, kw_only=True):
     sealed_secret: bytes
     is_active: bool
     created_at: datetime
+
+
+Holder = TypeVar("Holder", Role, User, Group)  # of policies, attached or inline

@@ -12,19 +12,33 @@ from typing import Any
 import msgspec
 
 from longshore.aws.errors import AwsError
+from longshore.kit.call import Call
 from longshore.policy import validate
+from longshore.services.iam.records import Group, Role, User
 
 _PATH = re.compile(r"/|/[\x21-\x7e]+/")
 _ARN = re.compile(r"arn:[^:]+:[^:]+:[^:]*:[^:]*:.+")
 
-ROLE_TRUST_MAX = 2048  # characters, white space left out
-MANAGED_MAX = 6144
-INLINE_SUM_MAX = {"role": 10_240, "user": 2048}
-ATTACHED_MAX = {"role": 20, "user": 10}
-ACCESS_KEYS_MAX = 2
-VERSIONS_MAX = 5
-TAGS_MAX = 50
-PER_ACCOUNT_MAX = {"Roles": 1000, "InstanceProfiles": 1000, "Policies": 1500, "Users": 5000}
+# IAM user guide, "IAM and AWS STS quotas", under the names by which IAM's answers call them. Settings may say otherwise.
+QUOTAS: Mapping[str, int] = {
+    "AccessKeysPerUser": 2,
+    "ACLSizePerRole": 2048,  # characters of a trust policy, white space left out, as in all sizes here
+    "GroupsPerAccount": 300,
+    "GroupsPerUser": 10,
+    "InlineSizePerGroup": 5120,  # of all inline policies together
+    "InlineSizePerRole": 10_240,
+    "InlineSizePerUser": 2048,
+    "InstanceProfilesPerAccount": 1000,
+    "PoliciesPerAccount": 1500,
+    "PoliciesPerGroup": 10,
+    "PoliciesPerRole": 20,
+    "PoliciesPerUser": 10,
+    "PolicySize": 6144,
+    "RolesPerAccount": 1000,
+    "TagsPerResource": 50,
+    "UsersPerAccount": 5000,
+    "VersionsPerPolicy": 5,
+}
 
 
 def missing(what: str) -> AwsError:
@@ -37,6 +51,10 @@ def no_role(name: str) -> AwsError:
 
 def no_user(name: str) -> AwsError:
     return missing(f"The user with name {name} cannot be found.")
+
+
+def no_group(name: str) -> AwsError:
+    return missing(f"The group with name {name} cannot be found.")
 
 
 def no_profile(name: str) -> AwsError:
@@ -71,31 +89,47 @@ def path_of(request: Mapping[str, Any]) -> str:
     return path
 
 
-def check_trust(text: str) -> None:
-    validate.check_trust(text)
-    if validate.size(text) > ROLE_TRUST_MAX:
-        raise over(f"ACLSizePerRole: {ROLE_TRUST_MAX}")
+def quota(call: Call, name: str) -> int:
+    return call.house.settings.iam_quotas.get(name, QUOTAS[name])
 
 
-def check_managed(text: str) -> None:
-    validate.check_identity(text, managed=True)
-    if validate.size(text) > MANAGED_MAX:
-        raise over(f"PolicySize: {MANAGED_MAX}")
-
-
-def check_inline(kind: str, name: str, inline: Mapping[str, str], new: str) -> None:
-    """`inline` with the new one in it; the limit is for all of them together."""
-    validate.check_identity(new, managed=False)
-    limit = INLINE_SUM_MAX[kind]
-    if sum(validate.size(each) for each in inline.values()) > limit:
-        raise AwsError("LimitExceeded", f"Maximum policy size of {limit} bytes exceeded for {kind} {name}", status=409)
-
-
-def check_count(count: int, quota: str) -> None:
-    """`count`: how many there are before one more is made."""
-    limit = PER_ACCOUNT_MAX[quota]
+def check_quota(call: Call, name: str, count: int) -> None:
+    """`count`: how many there are before one more is made. LimitExceeded: there is no room for it."""
+    limit = quota(call, name)
     if count >= limit:
-        raise over(f"{quota}PerAccount: {limit}")
+        raise over(f"{name}: {limit}")
+
+
+def check_trust(call: Call, text: str) -> None:
+    validate.check_trust(text)
+    limit = quota(call, "ACLSizePerRole")
+    if validate.size(text) > limit:
+        raise over(f"ACLSizePerRole: {limit}")
+
+
+def check_managed(call: Call, text: str) -> None:
+    validate.check_identity(text, managed=True)
+    limit = quota(call, "PolicySize")
+    if validate.size(text) > limit:
+        raise over(f"PolicySize: {limit}")
+
+
+def check_inline(call: Call, kind: str, name: str, inline: Mapping[str, str], new: str) -> None:
+    """`inline` of a Role, User or Group, with the new one in it; the limit is for all of them together."""
+    validate.check_identity(new, managed=False)
+    limit = quota(call, f"InlineSizePer{kind}")
+    if sum(validate.size(each) for each in inline.values()) > limit:
+        raise AwsError(
+            "LimitExceeded", f"Maximum policy size of {limit} bytes exceeded for {kind.lower()} {name}", status=409
+        )
+
+
+def check_bare(holder: Role | User | Group) -> None:
+    """DeleteConflict: policies hang on it still."""
+    if holder.attached:
+        raise conflict("Cannot delete entity, must detach all policies first.")
+    if holder.inline:
+        raise conflict("Cannot delete entity, must delete policies first.")
 
 
 def check_policy_arn(text: str) -> None:
@@ -103,7 +137,7 @@ def check_policy_arn(text: str) -> None:
         raise AwsError("ValidationError", "Invalid ARN:  Could not be parsed!")
 
 
-def tags_of(request: Mapping[str, Any], kept: Mapping[str, str] | None = None) -> dict[str, str]:
+def tags_of(call: Call, request: Mapping[str, Any], kept: Mapping[str, str] | None = None) -> dict[str, str]:
     """The tags after the request's were put on. Keys differ by more than case."""
     given = request.get("Tags") or []
     folded = [tag["Key"].lower() for tag in given]
@@ -111,8 +145,7 @@ def tags_of(request: Mapping[str, Any], kept: Mapping[str, str] | None = None) -
         raise AwsError("InvalidInput", "Duplicate tag keys found. Please note that Tag keys are case insensitive.")
     tags = {key: value for key, value in (kept or {}).items() if key.lower() not in folded}
     tags.update({tag["Key"]: tag["Value"] for tag in given})
-    if len(tags) > TAGS_MAX:
-        raise over(f"TagsPerResource: {TAGS_MAX}")
+    check_quota(call, "TagsPerResource", len(tags) - 1)
     return tags
 
 

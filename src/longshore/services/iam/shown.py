@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from longshore.aws.errors import AwsError
-from longshore.services.iam.records import InstanceProfile, Policy, PolicyVersion, Role, User
+from longshore.kit.call import Call
+from longshore.services.iam.records import Group, InstanceProfile, Policy, PolicyVersion, Role, User
 
 T = TypeVar("T")
 _PAGE = 100
@@ -33,9 +34,12 @@ def second(moment: datetime) -> datetime:
 
 
 def role(
-    found: Role, trust: str, *, whole: bool = True, session: bool = True, last_used: bool = False
+    found: Role, trust: str, *, whole: bool = True, session: bool = True, last_used: dict[str, Any] | None = None
 ) -> dict[str, Any]:
-    """`session`: with MaxSessionDuration, which CreateRole leaves out. `whole`: with tags and boundary."""
+    """`session`: with MaxSessionDuration, which CreateRole leaves out. `whole`: with tags and boundary.
+
+    `last_used`: RoleLastUsed, empty for a role that never was; None: the answer does not tell it.
+    """
     answer: dict[str, Any] = {
         "Path": found.path,
         "RoleName": found.name,
@@ -50,8 +54,8 @@ def role(
     if whole:
         answer["PermissionsBoundary"] = boundary(found.boundary_arn)
         answer["Tags"] = tag_list(found.tags)
-    if last_used:
-        answer["RoleLastUsed"] = {}
+    if last_used is not None:
+        answer["RoleLastUsed"] = last_used
     return answer
 
 
@@ -71,6 +75,20 @@ def user(found: User, *, whole: bool = True) -> dict[str, Any]:
         answer["PermissionsBoundary"] = boundary(found.boundary_arn)
         answer["Tags"] = tag_list(found.tags)
     return answer
+
+
+def group(found: Group) -> dict[str, Any]:
+    return {
+        "Path": found.path,
+        "GroupName": found.name,
+        "GroupId": found.group_id,
+        "Arn": found.arn,
+        "CreateDate": second(found.created_at),
+    }
+
+
+def attached(arns: Sequence[str]) -> list[dict[str, str]]:
+    return [{"PolicyName": arn.rsplit("/", 1)[-1], "PolicyArn": arn} for arn in arns]
 
 
 def profile(found: InstanceProfile, roles: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -116,6 +134,7 @@ def policy_version(found: PolicyVersion, default_number: int, *, document: bool 
 
 
 def page(
+    call: Call,
     request: Mapping[str, Any],
     member: str,
     items: Sequence[T],
@@ -123,7 +142,7 @@ def page(
     key: Callable[[T], str] | None = None,
     show: Callable[[T], Any] = lambda item: item,
 ) -> dict[str, Any]:
-    """One page of a list: the marker names the last item of the page before.
+    """One page of a list: the marker names the operation, and the last item of the page before.
 
     `key` gives names in whose order the items are, so that nothing is skipped or shown twice while others write; None:
     a short list, in which places are numbered. `show` is asked for the items of the page alone.
@@ -132,19 +151,20 @@ def page(
     """
     keys = [key(item) for item in items] if key is not None else [f"{number:06d}" for number in range(len(items))]
     marker = request.get("Marker")
-    start = bisect_right(keys, _name_in(marker)) if marker else 0
+    start = bisect_right(keys, _name_in(call, marker)) if marker else 0
     end = start + (request.get("MaxItems") or _PAGE)
     answer: dict[str, Any] = {member: [show(item) for item in items[start:end]], "IsTruncated": end < len(items)}
     if answer["IsTruncated"]:
-        answer["Marker"] = base64.urlsafe_b64encode(f"1{keys[end - 1]}".encode()).decode()
+        answer["Marker"] = base64.urlsafe_b64encode(f"{call.operation}:{keys[end - 1]}".encode()).decode()
     return answer
 
 
-def _name_in(marker: str) -> str:
+def _name_in(call: Call, marker: str) -> str:
+    """ValidationError: it is no marker, or that of another list."""
     try:
-        text = base64.urlsafe_b64decode(marker.encode()).decode()
+        operation, colon, name = base64.urlsafe_b64decode(marker.encode()).decode().partition(":")
     except ValueError:
-        text = ""
-    if not text.startswith("1"):
+        operation, colon, name = "", "", ""
+    if not colon or operation != call.operation:
         raise AwsError("ValidationError", "Invalid Marker.")
-    return text[1:]
+    return name

@@ -5,13 +5,27 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 import msgspec
-from sqlalchemy import Column, Integer, LargeBinary, String, Table, bindparam, delete, func, insert, select, update
+from sqlalchemy import (
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Table,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)  # fmt: skip
 
-from longshore.services.iam.records import AccessKey, InstanceProfile, Policy, Role, User
+from longshore.services.iam.records import AccessKey, Group, InstanceProfile, Policy, Role, User
 from longshore.store.engine import Transaction
 from longshore.store.statement import METADATA, Statement
 
-Entity = TypeVar("Entity", Role, User, InstanceProfile, Policy)
+Entity = TypeVar("Entity", Role, User, Group, InstanceProfile, Policy)
+Kept = Role | User | Group | InstanceProfile | Policy
 
 
 def _entities(name: str) -> Table:
@@ -56,10 +70,20 @@ class _Kind:
 _KINDS: dict[type, _Kind] = {
     Role: _Kind(_entities("iam_roles"), Role),
     User: _Kind(_entities("iam_users"), User),
+    Group: _Kind(_entities("iam_groups"), Group),
     InstanceProfile: _Kind(_entities("iam_instance_profiles"), InstanceProfile),
     Policy: _Kind(_entities("iam_policies"), Policy),
 }
 
+members = Table(
+    "iam_group_members",
+    METADATA,
+    Column("account", String, primary_key=True),
+    Column("group_folded", String, primary_key=True),
+    Column("user_folded", String, primary_key=True),
+    Index("iam_group_members_user", "account", "user_folded", "group_folded"),
+    sqlite_with_rowid=False,
+)
 access_keys = Table(
     "iam_access_keys",
     METADATA,
@@ -75,6 +99,51 @@ versions = Table(
     Column("version", Integer, nullable=False),
 )
 
+_groups, _users = METADATA.tables["iam_groups"], METADATA.tables["iam_users"]
+_GROUPS_OF = Statement(
+    select(_groups.c.document)
+    .join(members, (members.c.account == _groups.c.account) & (members.c.group_folded == _groups.c.folded))
+    .where(members.c.account == bindparam("account"), members.c.user_folded == bindparam("user_folded"))
+    .order_by(_groups.c.folded)
+)
+_MEMBERS_OF = Statement(
+    select(_users.c.document)
+    .join(members, (members.c.account == _users.c.account) & (members.c.user_folded == _users.c.folded))
+    .where(members.c.account == bindparam("account"), members.c.group_folded == bindparam("group_folded"))
+    .order_by(_users.c.folded)
+)
+_MEMBERSHIPS = Statement(
+    select(members.c.user_folded, members.c.group_folded)
+    .where(members.c.account == bindparam("account"))
+    .order_by(members.c.user_folded, members.c.group_folded)
+)
+_HAS_MEMBER = Statement(
+    select(members.c.user_folded)
+    .where(members.c.account == bindparam("account"), members.c.group_folded == bindparam("group_folded"))
+    .limit(1)
+)
+_JOIN = Statement(
+    insert(members).values(
+        account=bindparam("account"), group_folded=bindparam("group_folded"), user_folded=bindparam("user_folded")
+    )
+)
+_LEAVE = Statement(
+    delete(members).where(
+        members.c.account == bindparam("account"),
+        members.c.group_folded == bindparam("group_folded"),
+        members.c.user_folded == bindparam("user_folded"),
+    )
+)
+_RENAME_GROUP = Statement(
+    update(members)
+    .where(members.c.account == bindparam("b_account"), members.c.group_folded == bindparam("b_folded"))
+    .values(group_folded=bindparam("b_new"))
+)
+_RENAME_MEMBER = Statement(
+    update(members)
+    .where(members.c.account == bindparam("b_account"), members.c.user_folded == bindparam("b_folded"))
+    .values(user_folded=bindparam("b_new"))
+)
 _KEY = Statement(
     select(access_keys.c.account, access_keys.c.document).where(
         access_keys.c.access_key_id == bindparam("access_key_id")
@@ -120,7 +189,7 @@ def find(transaction: Transaction, kind: type[Entity], account: str, name: str) 
     return found
 
 
-def folded(entity: Role | User | InstanceProfile | Policy) -> str:
+def folded(entity: Kept) -> str:
     """The name by which an entity is kept, and in whose order `listed` gives them."""
     return entity.name.lower()
 
@@ -132,11 +201,11 @@ def listed(transaction: Transaction, kind: type[Entity], account: str) -> list[E
     return [statements.decoder.decode(document) for _, document in rows]
 
 
-def count(transaction: Transaction, kind: type[Role | User | InstanceProfile | Policy], account: str) -> int:
+def count(transaction: Transaction, kind: type[Kept], account: str) -> int:
     return int(transaction.one(_KINDS[kind].count, b_account=account)[0])
 
 
-def add(transaction: Transaction, account: str, entity: Role | User | InstanceProfile | Policy) -> None:
+def add(transaction: Transaction, account: str, entity: Kept) -> None:
     transaction.run(
         _KINDS[type(entity)].add,
         b_account=account,
@@ -146,7 +215,7 @@ def add(transaction: Transaction, account: str, entity: Role | User | InstancePr
     touch(transaction, account)
 
 
-def save(transaction: Transaction, account: str, entity: Role | User | InstanceProfile | Policy) -> None:
+def save(transaction: Transaction, account: str, entity: Kept) -> None:
     transaction.run(
         _KINDS[type(entity)].save,
         b_account=account,
@@ -156,9 +225,56 @@ def save(transaction: Transaction, account: str, entity: Role | User | InstanceP
     touch(transaction, account)
 
 
-def drop(transaction: Transaction, account: str, entity: Role | User | InstanceProfile | Policy) -> None:
+def drop(transaction: Transaction, account: str, entity: Kept) -> None:
     transaction.run(_KINDS[type(entity)].drop, b_account=account, b_folded=folded(entity))
     touch(transaction, account)
+
+
+def rename(transaction: Transaction, account: str, old: Kept, new: Kept) -> None:
+    """Keeps what was `old` as `new`: under its new name, with its members or its groups."""
+    transaction.run(_KINDS[type(old)].drop, b_account=account, b_folded=folded(old))
+    add(transaction, account, new)
+    statement = {Group: _RENAME_GROUP, User: _RENAME_MEMBER}.get(type(old))
+    if statement is not None and folded(old) != folded(new):
+        transaction.run(statement, b_account=account, b_folded=folded(old), b_new=folded(new))
+
+
+def groups_of(transaction: Transaction, account: str, user: User) -> list[Group]:
+    """By name."""
+    decode = _KINDS[Group].decoder.decode
+    rows = transaction.all(_GROUPS_OF, account=account, user_folded=folded(user))
+    return [decode(document) for (document,) in rows]
+
+
+def members_of(transaction: Transaction, account: str, group: Group) -> list[User]:
+    """By name."""
+    decode = _KINDS[User].decoder.decode
+    rows = transaction.all(_MEMBERS_OF, account=account, group_folded=folded(group))
+    return [decode(document) for (document,) in rows]
+
+
+def has_members(transaction: Transaction, account: str, group: Group) -> bool:
+    return transaction.one(_HAS_MEMBER, account=account, group_folded=folded(group)) is not None
+
+
+def memberships(transaction: Transaction, account: str) -> dict[str, list[str]]:
+    """Folded user name -> folded names of its groups, both in order; users without a group are not in it."""
+    found: dict[str, list[str]] = {}
+    for user_folded, group_folded in transaction.all(_MEMBERSHIPS, account=account):
+        found.setdefault(user_folded, []).append(group_folded)
+    return found
+
+
+def join(transaction: Transaction, account: str, group: Group, user: User) -> None:
+    transaction.run(_JOIN, account=account, group_folded=folded(group), user_folded=folded(user))
+    touch(transaction, account)
+
+
+def leave(transaction: Transaction, account: str, group: Group, user: User) -> bool:
+    """False: the user was not in the group."""
+    was_in = transaction.run(_LEAVE, account=account, group_folded=folded(group), user_folded=folded(user)) > 0
+    touch(transaction, account)
+    return was_in
 
 
 def find_key(transaction: Transaction, access_key_id: str) -> tuple[str, AccessKey] | None:

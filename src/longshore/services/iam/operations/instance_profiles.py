@@ -26,7 +26,8 @@ def _changed(call: Call, profile: InstanceProfile) -> None:
     call.emit("IAM Instance Profile Changed", profile.arn, {"instanceProfileName": profile.name})
 
 
-def _shown(call: Call, profile: InstanceProfile) -> dict[str, Any]:
+def details(call: Call, profile: InstanceProfile) -> dict[str, Any]:
+    """The profile as answers show it, with its role."""
     within = []
     if profile.role_name is not None:
         role = store.find(call.transaction, Role, call.account, profile.role_name)
@@ -40,23 +41,23 @@ def create_instance_profile(call: Call, request: Request) -> Response:
     name, path = request["InstanceProfileName"], rules.path_of(request)
     if store.find(call.transaction, InstanceProfile, call.account, name) is not None:
         raise rules.exists(f"Instance Profile {name} already exists.")
-    rules.check_count(store.count(call.transaction, InstanceProfile, call.account), "InstanceProfiles")
+    rules.check_quota(call, "InstanceProfilesPerAccount", store.count(call.transaction, InstanceProfile, call.account))
     profile = InstanceProfile(
         name=name,
         path=path,
         profile_id=call.ids.unique_id("AIPA"),
         arn=call.arn(f"instance-profile{path}{name}"),
         created_at=call.now,
-        tags=rules.tags_of(request),
+        tags=rules.tags_of(call, request),
     )
     store.add(call.transaction, call.account, profile)
     _changed(call, profile)
-    return {"InstanceProfile": _shown(call, profile)}
+    return {"InstanceProfile": details(call, profile)}
 
 
 @operation
 def get_instance_profile(call: Call, request: Request) -> Response:
-    return {"InstanceProfile": _shown(call, existing(call, request["InstanceProfileName"]))}
+    return {"InstanceProfile": details(call, existing(call, request["InstanceProfileName"]))}
 
 
 @operation
@@ -74,7 +75,7 @@ def list_instance_profiles_for_role(call: Call, request: Request) -> Response:
 def _page(call: Call, request: Request, wanted: Callable[[InstanceProfile], bool]) -> Response:
     profiles = [each for each in store.listed(call.transaction, InstanceProfile, call.account) if wanted(each)]
     return shown.page(
-        request, "InstanceProfiles", profiles, key=store.folded, show=lambda profile: _shown(call, profile)
+        call, request, "InstanceProfiles", profiles, key=store.folded, show=lambda profile: details(call, profile)
     )
 
 
@@ -115,7 +116,7 @@ def delete_instance_profile(call: Call, request: Request) -> Response:
 @operation
 def tag_instance_profile(call: Call, request: Request) -> Response:
     profile = existing(call, request["InstanceProfileName"])
-    store.save(call.transaction, call.account, replace(profile, tags=rules.tags_of(request, profile.tags)))
+    store.save(call.transaction, call.account, replace(profile, tags=rules.tags_of(call, request, profile.tags)))
     return {}
 
 
@@ -129,4 +130,4 @@ def untag_instance_profile(call: Call, request: Request) -> Response:
 
 @operation
 def list_instance_profile_tags(call: Call, request: Request) -> Response:
-    return shown.page(request, "Tags", shown.tag_list(existing(call, request["InstanceProfileName"]).tags) or [])
+    return shown.page(call, request, "Tags", shown.tag_list(existing(call, request["InstanceProfileName"]).tags) or [])

@@ -1,9 +1,10 @@
-"""Policies: managed ones with their versions, attached or not, and those that are written into a role or a user."""
+"""Managed policies: their versions, their tags, and who uses them."""
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -11,10 +12,8 @@ from longshore.aws.errors import AwsError
 from longshore.kit.call import Call
 from longshore.kit.operation import Request, Response, operation
 from longshore.services.iam import entitlements, managed, rules, shown, store
-from longshore.services.iam.operations import roles, users
-from longshore.services.iam.records import Policy, PolicyVersion, Role, User
-
-Holder = TypeVar("Holder", Role, User)
+from longshore.services.iam.operations import roles
+from longshore.services.iam.records import Group, Policy, PolicyVersion, Role, User
 
 
 def existing(call: Call, policy_arn: str, refusal: str = "was not found.") -> Policy:
@@ -34,19 +33,25 @@ def _own(call: Call, policy_arn: str) -> Policy:
     return policy
 
 
-class _Uses:
+class Uses:
     """Where the account's managed policies are used: policy ARN -> how often, counted in one walk."""
 
     def __init__(self, call: Call) -> None:
         self.roles = store.listed(call.transaction, Role, call.account)
         self.users = store.listed(call.transaction, User, call.account)
-        everyone: list[Role | User] = [*self.roles, *self.users]
-        self.attached = Counter(arn for each in everyone for arn in each.attached)
-        self.boundaries = Counter(each.boundary_arn for each in everyone)
+        self.groups = store.listed(call.transaction, Group, call.account)
+        holders: list[Role | User | Group] = [*self.roles, *self.users, *self.groups]
+        self.attached = Counter(arn for each in holders for arn in each.attached)
+        bounded: list[Role | User] = [*self.roles, *self.users]
+        self.boundaries = Counter(each.boundary_arn for each in bounded)
 
     def shown(self, policy: Policy, *, whole: bool = True) -> dict[str, Any]:
         answer = shown.policy(policy, self.attached[policy.arn], whole=whole)
         return {**answer, "PermissionsBoundaryUsageCount": self.boundaries[policy.arn]}
+
+    def arns(self) -> set[str]:
+        """Of all policies that are used."""
+        return {arn for arn in (*self.attached, *self.boundaries) if arn is not None}
 
     def is_used(self, policy: Policy) -> bool:
         return bool(self.attached[policy.arn] or self.boundaries[policy.arn])
@@ -61,10 +66,10 @@ def _tell_roles(call: Call, policy: Policy) -> None:
 @operation
 def create_policy(call: Call, request: Request) -> Response:
     name, path = request["PolicyName"], rules.path_of(request)
-    rules.check_managed(request["PolicyDocument"])
+    rules.check_managed(call, request["PolicyDocument"])
     if store.find(call.transaction, Policy, call.account, name) is not None:
         raise rules.exists(f"A policy called {name} already exists. Duplicate names are not allowed.")
-    rules.check_count(store.count(call.transaction, Policy, call.account), "Policies")
+    rules.check_quota(call, "PoliciesPerAccount", store.count(call.transaction, Policy, call.account))
     policy = Policy(
         name=name,
         path=path,
@@ -75,7 +80,7 @@ def create_policy(call: Call, request: Request) -> Response:
         versions=(PolicyVersion(number=1, document=request["PolicyDocument"], created_at=call.now),),
         default_number=1,
         description=request.get("Description"),
-        tags=rules.tags_of(request),
+        tags=rules.tags_of(call, request),
     )
     store.add(call.transaction, call.account, policy)
     answer = shown.policy(policy, 0)
@@ -86,7 +91,7 @@ def create_policy(call: Call, request: Request) -> Response:
 @operation
 def get_policy(call: Call, request: Request) -> Response:
     policy = existing(call, request["PolicyArn"])
-    return {"Policy": {**_Uses(call).shown(policy), "Tags": shown.tag_list(policy.tags) or []}}
+    return {"Policy": {**Uses(call).shown(policy), "Tags": shown.tag_list(policy.tags) or []}}
 
 
 @operation
@@ -97,11 +102,11 @@ def list_policies(call: Call, request: Request) -> Response:
         found += store.listed(call.transaction, Policy, call.account)
     if scope in ("All", "AWS"):
         found += managed.listed()
-    uses = _Uses(call)
+    uses = Uses(call)
     counts = uses.boundaries if request.get("PolicyUsageFilter") == "PermissionsBoundary" else uses.attached
     only_used = bool(request.get("OnlyAttached") or request.get("PolicyUsageFilter"))
     found = [each for each in found if each.path.startswith(prefix) and (counts[each.arn] or not only_used)]
-    return shown.page(request, "Policies", found, key=_order, show=lambda policy: uses.shown(policy, whole=False))
+    return shown.page(call, request, "Policies", found, key=_order, show=lambda policy: uses.shown(policy, whole=False))
 
 
 def _order(policy: Policy) -> str:
@@ -112,7 +117,7 @@ def _order(policy: Policy) -> str:
 @operation
 def delete_policy(call: Call, request: Request) -> Response:
     policy = _own(call, request["PolicyArn"])
-    if _Uses(call).is_used(policy):
+    if Uses(call).is_used(policy):
         raise rules.conflict("Cannot delete a policy attached to entities.")
     if len(policy.versions) > 1:
         raise rules.conflict(
@@ -126,12 +131,13 @@ def delete_policy(call: Call, request: Request) -> Response:
 @operation
 def create_policy_version(call: Call, request: Request) -> Response:
     policy = _own(call, request["PolicyArn"])
-    rules.check_managed(request["PolicyDocument"])
-    if len(policy.versions) >= rules.VERSIONS_MAX:
+    rules.check_managed(call, request["PolicyDocument"])
+    limit = rules.quota(call, "VersionsPerPolicy")
+    if len(policy.versions) >= limit:
         raise AwsError(
             "LimitExceeded",
-            "A managed policy can have up to 5 versions. Before you create a new version, you must delete an existing "
-            "version.",
+            f"A managed policy can have up to {limit} versions. Before you create a new version, you must delete an "
+            "existing version.",
             status=409,
         )
     made = PolicyVersion(number=policy.next_number, document=request["PolicyDocument"], created_at=call.now)
@@ -165,7 +171,7 @@ def get_policy_version(call: Call, request: Request) -> Response:
 def list_policy_versions(call: Call, request: Request) -> Response:
     policy = existing(call, request["PolicyArn"])
     versions = [shown.policy_version(each, policy.default_number) for each in reversed(policy.versions)]
-    return shown.page(request, "Versions", versions)
+    return shown.page(call, request, "Versions", versions)
 
 
 @operation
@@ -191,24 +197,21 @@ def delete_policy_version(call: Call, request: Request) -> Response:
 
 @operation
 def list_entities_for_policy(call: Call, request: Request) -> Response:
-    """Roles first, then users; a page holds both. Groups there are none."""
+    """Groups, then users, then roles; a page holds of all three. A group has no boundary."""
     arn = existing(call, request["PolicyArn"]).arn
-    uses, prefix = _Uses(call), request.get("PathPrefix") or "/"
-    as_boundary = request.get("PolicyUsageFilter") == "PermissionsBoundary"
-    kind = request.get("EntityFilter")
-    holders: list[Role | User] = []
-    if kind in (None, "Role"):
-        holders += uses.roles
-    if kind in (None, "User"):
-        holders += uses.users
-    holders = [
-        each
-        for each in holders
-        if each.path.startswith(prefix) and (each.boundary_arn == arn if as_boundary else arn in each.attached)
-    ]
-    answer = shown.page(request, "Holders", holders)
+    uses, prefix = Uses(call), request.get("PathPrefix") or "/"
+    kind, usage = request.get("EntityFilter"), request.get("PolicyUsageFilter")
+    of_kinds: dict[str, Sequence[Role | User | Group]] = {"Group": uses.groups, "User": uses.users, "Role": uses.roles}
+
+    def is_use(each: Role | User | Group) -> bool:
+        as_policy = usage != "PermissionsBoundary" and arn in each.attached
+        as_boundary = usage != "PermissionsPolicy" and not isinstance(each, Group) and each.boundary_arn == arn
+        return each.path.startswith(prefix) and (as_policy or as_boundary)
+
+    holders = [each for name, held in of_kinds.items() if kind in (None, name) for each in held if is_use(each)]
+    answer = shown.page(call, request, "Holders", holders)
     page = answer.pop("Holders")
-    answer["PolicyGroups"] = []
+    answer["PolicyGroups"] = [{"GroupName": it.name, "GroupId": it.group_id} for it in page if isinstance(it, Group)]
     answer["PolicyUsers"] = [{"UserName": it.name, "UserId": it.user_id} for it in page if isinstance(it, User)]
     answer["PolicyRoles"] = [{"RoleName": it.name, "RoleId": it.role_id} for it in page if isinstance(it, Role)]
     return answer
@@ -217,7 +220,7 @@ def list_entities_for_policy(call: Call, request: Request) -> Response:
 @operation
 def tag_policy(call: Call, request: Request) -> Response:
     policy = _own(call, request["PolicyArn"])
-    store.save(call.transaction, call.account, replace(policy, tags=rules.tags_of(request, policy.tags)))
+    store.save(call.transaction, call.account, replace(policy, tags=rules.tags_of(call, request, policy.tags)))
     return {}
 
 
@@ -231,138 +234,4 @@ def untag_policy(call: Call, request: Request) -> Response:
 
 @operation
 def list_policy_tags(call: Call, request: Request) -> Response:
-    return shown.page(request, "Tags", shown.tag_list(existing(call, request["PolicyArn"]).tags) or [])
-
-
-def _attach(call: Call, kind: str, holder: Holder, policy_arn: str) -> Holder:
-    """The holder with the policy; attaching twice changes nothing."""
-    existing(call, policy_arn, "does not exist or is not attachable.")
-    if policy_arn in holder.attached:
-        return holder
-    limit = rules.ATTACHED_MAX[kind]
-    if len(holder.attached) >= limit:
-        raise rules.over(f"PoliciesPer{kind.capitalize()}: {limit}")
-    return replace(holder, attached=(*holder.attached, policy_arn))
-
-
-def _detach(call: Call, holder: Holder, policy_arn: str) -> Holder:
-    rules.check_policy_arn(policy_arn)
-    if policy_arn not in holder.attached:
-        raise rules.missing(f"Policy {policy_arn} was not found.")
-    return replace(holder, attached=tuple(each for each in holder.attached if each != policy_arn))
-
-
-def _attachments(request: Request, holder: Role | User) -> Response:
-    prefix = request.get("PathPrefix") or "/"
-    attached = [
-        {"PolicyName": arn.rsplit("/", 1)[-1], "PolicyArn": arn}
-        for arn in holder.attached
-        if arn.partition(":policy")[2].startswith(prefix)
-    ]
-    return shown.page(request, "AttachedPolicies", attached)
-
-
-@operation
-def attach_role_policy(call: Call, request: Request) -> Response:
-    role = roles.changeable(call, request["RoleName"])
-    attached = _attach(call, "role", role, request["PolicyArn"])
-    if attached is not role:
-        roles.save(call, attached)
-    return {}
-
-
-@operation
-def detach_role_policy(call: Call, request: Request) -> Response:
-    roles.save(call, _detach(call, roles.changeable(call, request["RoleName"]), request["PolicyArn"]))
-    return {}
-
-
-@operation
-def list_attached_role_policies(call: Call, request: Request) -> Response:
-    return _attachments(request, roles.existing(call, request["RoleName"]))
-
-
-@operation
-def attach_user_policy(call: Call, request: Request) -> Response:
-    user = _attach(call, "user", users.existing(call, request["UserName"]), request["PolicyArn"])
-    store.save(call.transaction, call.account, user)
-    return {}
-
-
-@operation
-def detach_user_policy(call: Call, request: Request) -> Response:
-    user = _detach(call, users.existing(call, request["UserName"]), request["PolicyArn"])
-    store.save(call.transaction, call.account, user)
-    return {}
-
-
-@operation
-def list_attached_user_policies(call: Call, request: Request) -> Response:
-    return _attachments(request, users.existing(call, request["UserName"]))
-
-
-def _put(kind: str, holder: Holder, request: Request) -> Holder:
-    inline = {**holder.inline, request["PolicyName"]: request["PolicyDocument"]}
-    rules.check_inline(kind, holder.name, inline, request["PolicyDocument"])
-    return replace(holder, inline=inline)
-
-
-def _taken(kind: str, holder: Role | User, name: str) -> str:
-    if name not in holder.inline:
-        raise rules.missing(f"The {kind} policy with name {name} cannot be found.")
-    return holder.inline[name]
-
-
-@operation
-def put_role_policy(call: Call, request: Request) -> Response:
-    roles.save(call, _put("role", roles.changeable(call, request["RoleName"]), request))
-    return {}
-
-
-@operation
-def get_role_policy(call: Call, request: Request) -> Response:
-    role = roles.existing(call, request["RoleName"])
-    document = _taken("role", role, request["PolicyName"])
-    return {"RoleName": role.name, "PolicyName": request["PolicyName"], "PolicyDocument": shown.encoded(document)}
-
-
-@operation
-def list_role_policies(call: Call, request: Request) -> Response:
-    return shown.page(request, "PolicyNames", sorted(roles.existing(call, request["RoleName"]).inline))
-
-
-@operation
-def delete_role_policy(call: Call, request: Request) -> Response:
-    role = roles.changeable(call, request["RoleName"])
-    _taken("role", role, request["PolicyName"])
-    kept = {name: text for name, text in role.inline.items() if name != request["PolicyName"]}
-    roles.save(call, replace(role, inline=kept))
-    return {}
-
-
-@operation
-def put_user_policy(call: Call, request: Request) -> Response:
-    user = _put("user", users.existing(call, request["UserName"]), request)
-    store.save(call.transaction, call.account, user)
-    return {}
-
-
-@operation
-def get_user_policy(call: Call, request: Request) -> Response:
-    user = users.existing(call, request["UserName"])
-    document = _taken("user", user, request["PolicyName"])
-    return {"UserName": user.name, "PolicyName": request["PolicyName"], "PolicyDocument": shown.encoded(document)}
-
-
-@operation
-def list_user_policies(call: Call, request: Request) -> Response:
-    return shown.page(request, "PolicyNames", sorted(users.existing(call, request["UserName"]).inline))
-
-
-@operation
-def delete_user_policy(call: Call, request: Request) -> Response:
-    user = users.existing(call, request["UserName"])
-    _taken("user", user, request["PolicyName"])
-    kept = {name: text for name, text in user.inline.items() if name != request["PolicyName"]}
-    store.save(call.transaction, call.account, replace(user, inline=kept))
-    return {}
+    return shown.page(call, request, "Tags", shown.tag_list(existing(call, request["PolicyArn"]).tags) or [])

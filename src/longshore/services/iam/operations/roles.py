@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from msgspec.structs import replace
 
 from longshore.aws.errors import AwsError
@@ -39,13 +41,13 @@ def changed(call: Call, role: Role) -> None:
     call.emit("IAM Role Changed", role.arn, {"roleName": role.name})
 
 
-def checked_trust(text: str) -> str:
+def checked_trust(call: Call, text: str) -> str:
     """The trust policy as it is kept: an account that was given by its number alone is shown by its ARN.
 
     Source: IAM user guide, "AWS JSON policy elements: Principal", AWS account principals.
     MalformedPolicyDocument, LimitExceeded.
     """
-    rules.check_trust(text)
+    rules.check_trust(call, text)
     accounts = rules.bare_accounts(text)
     if not accounts:
         return text
@@ -68,17 +70,34 @@ def trusted_ids(call: Call, trust: str) -> dict[str, str]:
     return found
 
 
+def follow(call: Call, unique_id: str, old_arn: str, new_arn: str) -> None:
+    """What trust policies hold is the unique id: who moves is trusted as before, and shown by the new ARN."""
+    if old_arn == new_arn:
+        return
+    for role in store.listed(call.transaction, Role, call.account):
+        if role.trusted_ids.get(old_arn) != unique_id:
+            continue
+        trusted_ids = {arn: each for arn, each in role.trusted_ids.items() if arn != old_arn}
+        trust = entitlements.trust_with(role.trust, {old_arn: new_arn})
+        save(call, replace(role, trust=trust, trusted_ids={**trusted_ids, new_arn: unique_id}))
+
+
 def trust_of(call: Call, role: Role) -> str:
     return entitlements.trust_text(call.transaction, role)
+
+
+def last_used(call: Call, role: Role) -> dict[str, Any]:
+    """When and where a session of the role last called anything; empty: never."""
+    return {}
 
 
 @operation
 def create_role(call: Call, request: Request) -> Response:
     name, path = request["RoleName"], rules.path_of(request)
-    trust = checked_trust(request["AssumeRolePolicyDocument"])
+    trust = checked_trust(call, request["AssumeRolePolicyDocument"])
     if store.find(call.transaction, Role, call.account, name) is not None:
         raise rules.exists(f"Role with name {name} already exists.")
-    rules.check_count(store.count(call.transaction, Role, call.account), "Roles")
+    rules.check_quota(call, "RolesPerAccount", store.count(call.transaction, Role, call.account))
     boundary = boundaries.checked(call, request.get("PermissionsBoundary"))
     role = Role(
         name=name,
@@ -91,7 +110,7 @@ def create_role(call: Call, request: Request) -> Response:
         description=request.get("Description"),
         max_session_seconds=request.get("MaxSessionDuration"),
         boundary_arn=boundary,
-        tags=rules.tags_of(request),
+        tags=rules.tags_of(call, request),
     )
     store.add(call.transaction, call.account, role)
     changed(call, role)
@@ -102,7 +121,7 @@ def create_role(call: Call, request: Request) -> Response:
 @operation
 def get_role(call: Call, request: Request) -> Response:
     role = existing(call, request["RoleName"])
-    return {"Role": shown.role(role, trust_of(call, role), last_used=True)}
+    return {"Role": shown.role(role, trust_of(call, role), last_used=last_used(call, role))}
 
 
 @operation
@@ -113,7 +132,7 @@ def list_roles(call: Call, request: Request) -> Response:
     def show(role: Role) -> Response:
         return shown.role(role, trust_of(call, role), whole=False)
 
-    return shown.page(request, "Roles", roles, key=store.folded, show=show)
+    return shown.page(call, request, "Roles", roles, key=store.folded, show=show)
 
 
 @operation
@@ -128,9 +147,16 @@ def update_role(call: Call, request: Request) -> Response:
 
 
 @operation
+def update_role_description(call: Call, request: Request) -> Response:
+    role = replace(changeable(call, request["RoleName"]), description=request["Description"])
+    save(call, role)
+    return {"Role": shown.role(role, trust_of(call, role))}
+
+
+@operation
 def update_assume_role_policy(call: Call, request: Request) -> Response:
     role = changeable(call, request["RoleName"])
-    trust = checked_trust(request["PolicyDocument"])
+    trust = checked_trust(call, request["PolicyDocument"])
     save(call, replace(role, trust=trust, trusted_ids=trusted_ids(call, trust)))
     return {}
 
@@ -141,10 +167,7 @@ def delete_role(call: Call, request: Request) -> Response:
     profiles = store.listed(call.transaction, InstanceProfile, call.account)
     if any(profile.role_name == role.name for profile in profiles):
         raise rules.conflict("Cannot delete entity, must remove roles from instance profile first.")
-    if role.attached:
-        raise rules.conflict("Cannot delete entity, must detach all policies first.")
-    if role.inline:
-        raise rules.conflict("Cannot delete entity, must delete policies first.")
+    rules.check_bare(role)
     store.drop(call.transaction, call.account, role)
     changed(call, role)
     return {}
@@ -153,7 +176,7 @@ def delete_role(call: Call, request: Request) -> Response:
 @operation
 def tag_role(call: Call, request: Request) -> Response:
     role = changeable(call, request["RoleName"])
-    save(call, replace(role, tags=rules.tags_of(request, role.tags)))
+    save(call, replace(role, tags=rules.tags_of(call, request, role.tags)))
     return {}
 
 
@@ -166,7 +189,7 @@ def untag_role(call: Call, request: Request) -> Response:
 
 @operation
 def list_role_tags(call: Call, request: Request) -> Response:
-    return shown.page(request, "Tags", shown.tag_list(existing(call, request["RoleName"]).tags) or [])
+    return shown.page(call, request, "Tags", shown.tag_list(existing(call, request["RoleName"]).tags) or [])
 
 
 @operation

@@ -192,10 +192,10 @@ def _role_session(account: str, arn: str, role_arn: str, role: Role | None) -> P
 
 
 def _service_control(call: Call, holder: Holder) -> tuple[tuple[Document, ...], ...]:
-    """Those of the account, as they limit the holder."""
-    if isinstance(holder, Group):
+    """Those of the account. Organizations user guide: they limit no service-linked role."""
+    if isinstance(holder, Role) and holder.service is not None:
         return ()
-    return entitlements.policies_of(call.transaction, _principal(call, holder.arn)).service_control
+    return entitlements.service_control_of(call.transaction, call.account)
 
 
 class _Excluded:

@@ -10,6 +10,7 @@ from longshore.kit.call import Call
 from longshore.kit.operation import Request, Response, operation
 from longshore.services.iam import boundaries, rules, shown, store
 from longshore.services.iam.identities import PURPOSE
+from longshore.services.iam.operations import roles
 from longshore.services.iam.records import AccessKey, User
 
 
@@ -34,7 +35,7 @@ def create_user(call: Call, request: Request) -> Response:
     name, path = request["UserName"], rules.path_of(request)
     if store.find(call.transaction, User, call.account, name) is not None:
         raise rules.exists(f"User with name {name} already exists.")
-    rules.check_count(store.count(call.transaction, User, call.account), "Users")
+    rules.check_quota(call, "UsersPerAccount", store.count(call.transaction, User, call.account))
     boundary = boundaries.checked(call, request.get("PermissionsBoundary"))
     user = User(
         name=name,
@@ -43,7 +44,7 @@ def create_user(call: Call, request: Request) -> Response:
         arn=call.arn(f"user{path}{name}"),
         created_at=call.now,
         boundary_arn=boundary,
-        tags=rules.tags_of(request),
+        tags=rules.tags_of(call, request),
     )
     store.add(call.transaction, call.account, user)
     return {"User": shown.user(user)}
@@ -60,7 +61,26 @@ def get_user(call: Call, request: Request) -> Response:
 def list_users(call: Call, request: Request) -> Response:
     prefix = request.get("PathPrefix") or "/"
     users = [user for user in store.listed(call.transaction, User, call.account) if user.path.startswith(prefix)]
-    return shown.page(request, "Users", users, key=store.folded, show=lambda user: shown.user(user, whole=False))
+    return shown.page(call, request, "Users", users, key=store.folded, show=lambda user: shown.user(user, whole=False))
+
+
+@operation
+def update_user(call: Call, request: Request) -> Response:
+    """Another name or path. Id, keys, policies and groups stay, and so do the roles that trust the user."""
+    user = existing(call, request["UserName"])
+    name = request.get("NewUserName") or user.name
+    path = rules.path_of({"Path": request.get("NewPath") or user.path})
+    holder = store.find(call.transaction, User, call.account, name)
+    if holder is not None and holder.user_id != user.user_id:
+        raise rules.exists(f"User with name {name} already exists.")
+    moved = replace(user, name=name, path=path, arn=call.arn(f"user{path}{name}"))
+    keys = store.keys_of(call.transaction, call.account, user.name)
+    store.rename(call.transaction, call.account, user, moved)
+    for key in keys:
+        store.drop_key(call.transaction, call.account, key)
+        store.add_key(call.transaction, call.account, replace(key, user_name=name))
+    roles.follow(call, user.user_id, user.arn, moved.arn)
+    return {}
 
 
 @operation
@@ -68,10 +88,10 @@ def delete_user(call: Call, request: Request) -> Response:
     user = existing(call, request["UserName"])
     if store.keys_of(call.transaction, call.account, user.name):
         raise rules.conflict("Cannot delete entity, must delete access keys first.")
-    if user.attached:
-        raise rules.conflict("Cannot delete entity, must detach all policies first.")
-    if user.inline:
-        raise rules.conflict("Cannot delete entity, must delete policies first.")
+    if store.groups_of(call.transaction, call.account, user):
+        # Seen at AWS: the same sentence as for a group that has users.
+        raise rules.conflict("Cannot delete entity, must remove users from group first.")
+    rules.check_bare(user)
     store.drop(call.transaction, call.account, user)
     return {}
 
@@ -79,7 +99,7 @@ def delete_user(call: Call, request: Request) -> Response:
 @operation
 def tag_user(call: Call, request: Request) -> Response:
     user = existing(call, request["UserName"])
-    store.save(call.transaction, call.account, replace(user, tags=rules.tags_of(request, user.tags)))
+    store.save(call.transaction, call.account, replace(user, tags=rules.tags_of(call, request, user.tags)))
     return {}
 
 
@@ -93,7 +113,7 @@ def untag_user(call: Call, request: Request) -> Response:
 
 @operation
 def list_user_tags(call: Call, request: Request) -> Response:
-    return shown.page(request, "Tags", shown.tag_list(existing(call, request["UserName"]).tags) or [])
+    return shown.page(call, request, "Tags", shown.tag_list(existing(call, request["UserName"]).tags) or [])
 
 
 @operation
@@ -115,8 +135,7 @@ def delete_user_permissions_boundary(call: Call, request: Request) -> Response:
 def create_access_key(call: Call, request: Request) -> Response:
     """The only answer that ever shows the secret."""
     user = named(call, request)
-    if len(store.keys_of(call.transaction, call.account, user.name)) >= rules.ACCESS_KEYS_MAX:
-        raise rules.over(f"AccessKeysPerUser: {rules.ACCESS_KEYS_MAX}")
+    rules.check_quota(call, "AccessKeysPerUser", len(store.keys_of(call.transaction, call.account, user.name)))
     secret = call.ids.secret()
     key = AccessKey(
         access_key_id=call.ids.unique_id("AKIA"),
@@ -149,7 +168,7 @@ def list_access_keys(call: Call, request: Request) -> Response:
         }
         for key in store.keys_of(call.transaction, call.account, user.name)
     ]
-    return shown.page(request, "AccessKeyMetadata", keys)
+    return shown.page(call, request, "AccessKeyMetadata", keys)
 
 
 def _own_key(call: Call, request: Request) -> AccessKey:
