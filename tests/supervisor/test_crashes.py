@@ -103,6 +103,22 @@ def test_what_is_left_when_the_state_folder_is_deleted_goes_with_the_next_start_
     asyncio.run(run())
 
 
+def test_a_supervisor_whose_state_folder_is_deleted_ends_with_all_that_it_made(tmp_path: Path) -> None:
+    async def run() -> None:
+        lost = Supervised(tmp_path / "lost", has_way_out=True)
+        lost.state.mkdir()
+        connection = await lost.start()
+        standing = await connection.launch(order())
+        shutil.rmtree(lost.state)
+        await connection.closed.wait()
+        connection.close()
+        await until(lambda: not Path(f"/proc/{standing.pid}").exists())
+        lost.state.mkdir()
+        await until(lambda: lost.remains() == [])
+
+    asyncio.run(run())
+
+
 def test_a_supervisor_with_other_options_takes_the_instances_over(tmp_path: Path) -> None:
     shared = tmp_path / "shared"
     shared.mkdir()

@@ -29,6 +29,7 @@ from longshore.telemetry import configure_logs
 
 log = structlog.get_logger("longshore.supervisor")
 
+_LOOK_SECONDS = 2.0
 _LOG_BYTES = 4 * 1024 * 1024
 
 
@@ -117,24 +118,37 @@ def _run(asked: argparse.Namespace, ready: Callable[[], None]) -> None:
     os.environ.clear()
     os.environ["PATH"] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     os.umask(0o077)
-    _hold(asked.state)
+    lock = _hold(asked.state)
     adopt_orphans()
-    asyncio.run(_serve(asked, ready))
+    asyncio.run(_serve(asked, lock, ready))
 
 
-def _hold(state: Path) -> None:
-    """One supervisor a state folder; the one before may just be leaving. Held until this process ends."""
+def _hold(state: Path) -> int:
+    """One supervisor a state folder; the one before may just be leaving. Held until this process ends: the open file."""
     lock = os.open(state / "supervisor.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     for _ in range(50):
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
+            return lock
         except BlockingIOError:
             time.sleep(0.05)
     raise CannotStart(f"another supervisor has the state folder `{state}`")
 
 
-async def _serve(asked: argparse.Namespace, ready: Callable[[], None]) -> None:
+async def _until_gone(state: Path, lock: int) -> None:
+    """Returns when the state folder is no longer there, or no longer this one."""
+    while True:
+        # The folder may lie deep, and any above it may go: looked at now and then, this is simpler than being told.
+        await asyncio.sleep(_LOOK_SECONDS)
+        try:
+            if os.path.samestat(os.stat(state / "supervisor.lock"), os.fstat(lock)):
+                continue
+        except FileNotFoundError:
+            pass
+        return
+
+
+async def _serve(asked: argparse.Namespace, lock: int, ready: Callable[[], None]) -> None:
     options = Options(version=version(), share=tuple(asked.share), has_way_out=not asked.no_way_out)
     heard: list[Door] = []
 
@@ -152,12 +166,17 @@ async def _serve(asked: argparse.Namespace, ready: Callable[[], None]) -> None:
         asyncio.get_running_loop().add_signal_handler(number, told.set)
     log.info("ready", socket=str(path))
     ready()
-    waits = [asyncio.ensure_future(each.wait()) for each in (told, door.over)]
+    gone = asyncio.ensure_future(_until_gone(asked.state, lock))
+    waits = [asyncio.ensure_future(told.wait()), asyncio.ensure_future(door.over.wait()), gone]
     await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    if gone.done():
+        # Nobody can ask for these instances any more, and no later start could find them.
+        log.warning("the state folder is gone: everything ends", state=str(asked.state))
+        await keeper.shutdown()
+    elif not door.over.is_set():
+        await keeper.leave()
     for each in waits:
         each.cancel()
-    if not door.over.is_set():
-        await keeper.leave()
     heard.clear()
     path.unlink(missing_ok=True)
     door.close()

@@ -266,8 +266,10 @@ class Fabric:
     def _write(self) -> None:
         kept = _Kept(boot_id=self._boot_id, host_address=self.host_address)
         draft = self._file.with_suffix(".draft")
-        draft.write_bytes(msgspec.json.encode(kept))
-        draft.rename(self._file)
+        # The state folder may have been deleted: then all that is told of goes too.
+        with contextlib.suppress(FileNotFoundError):
+            draft.write_bytes(msgspec.json.encode(kept))
+            draft.rename(self._file)
 
 
 _PREFIX = "ls"
