@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from longshore.cli import backup, images
+from longshore.cli.doctor import command as doctor
 from longshore.settings import Settings, default_state_dir
 
 app = typer.Typer(
@@ -23,6 +24,7 @@ app = typer.Typer(
 app.add_typer(images.app, name="images")
 app.command()(backup.backup)
 app.command()(backup.restore)
+app.command()(doctor.doctor)
 
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
 Port = Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")]
