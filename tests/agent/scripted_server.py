@@ -18,6 +18,7 @@ from longshore.agent.shelf import MemoryShelf
 from longshore.agent.transport import Credentials, StreamRefused, TransportError
 from longshore.aws.errors import AwsError
 from longshore.aws.ids import Ids
+from longshore.services.logs import repeats
 from virtual_time import VirtualClock, VirtualLoop
 
 CLUSTER = "arn:aws:ecs:us-east-1:123456789012:cluster/demo"
@@ -94,7 +95,8 @@ class ScriptedServer:
         self.valid_token = ""
         self.metadata_is_away = False
         self.attributes_lost: set[str] = set()
-        self.log: dict[str, list[str]] = {}
+        self.log: dict[str, list[str]] = {}  # as the Logs room keeps it: repetitions left out
+        self.positions: dict[str, dict[str, int]] = {}
         self.accepted: list[dict[str, Any]] = []  # reports
 
     async def aws(
@@ -124,7 +126,12 @@ class ScriptedServer:
                 self.accepted.append(params)
             case "PutLogEvents":
                 lines = [each["message"] for each in params["logEvents"]]
-                self.log.setdefault(params["logStreamName"], []).extend(lines)
+                positions = self.positions.setdefault(params["logStreamName"], {})
+                batch = repeats.stretch(params["sequenceToken"])
+                assert batch is not None
+                there = batch.there(positions.get(batch.writer, 0), len(lines))
+                self.positions[params["logStreamName"]] = repeats.moved(positions, batch)
+                self.log.setdefault(params["logStreamName"], []).extend(lines[there:])
         return {}
 
     async def metadata(self, method: str, path: str, headers: Mapping[str, str]) -> tuple[int, str]:

@@ -275,7 +275,107 @@ def test_a_log_that_is_refused_does_not_hold_up_the_end(bench: Bench) -> None:
     began = bench.loop.time()
     stopped(bench)
     assert bench.loop.time() - began < 1
-    assert any("given up" in line for line in bench.said)
+    assert any("1 events are kept until the stream takes them" in line for line in bench.said)
+
+
+def test_the_log_comes_before_the_report_once_a_server_that_was_away_is_back(bench: Bench) -> None:
+    for away_seconds in (0.7, 3.0, 11.0, 47.0, 1500.0):
+        name = f"t{away_seconds:.0f}"
+        bench.joined()
+        bench.pay(task(name, scripted(log={"awslogs-stream": name}, log_text="last words", run_seconds=1)))
+        bench.until(lambda name=name: "RUNNING" in bench.server.reports(name))
+        bench.server.always |= {each: TransportError("away") for each in ("PutLogEvents", "SubmitTaskStateChange")}
+        bench.pass_time(1 + away_seconds)
+        bench.server.always.clear()
+        began = len(bench.server.calls)
+        bench.until(lambda name=name: name in ended_tasks(bench))
+        operations = [each for each, _, _ in bench.server.calls[began:]]
+        assert bench.server.log[name] == ["last words"]
+        assert operations.index("PutLogEvents") < operations.index("SubmitTaskStateChange")
+        bench.kill()
+
+
+def test_a_log_that_was_refused_is_there_once_the_role_is_mended(bench: Bench) -> None:
+    bench.joined()
+    bench.server.always["PutLogEvents"] = DENIED
+    for number in (1, 2, 3):
+        bench.pay(task(f"t{number}", scripted(log={"awslogs-stream": f"s{number}"}, log_text=f"a{number}\\nb{number}")))
+        stopped(bench, f"t{number}")
+    assert bench.loop.run_until_complete(bench.runtime.inspect()) == [] and bench.shelf.names("states") == []
+    asked = len(bench.server.calls)
+    bench.pass_time(60)
+    assert 8 < len(bench.server.calls) - asked < 20  # One a round, not one for each of them.
+    bench.server.faults["PutLogEvents"] = ["lost"]
+    del bench.server.always["PutLogEvents"]
+    bench.pass_time(10)
+    assert bench.server.log == {f"s{each}": [f"a{each}", f"b{each}"] for each in (1, 2, 3)}
+    assert bench.shelf.names("late") == []
+
+
+def test_a_log_that_was_refused_is_sent_by_the_next_agent(bench: Bench) -> None:
+    bench.joined()
+    bench.server.always["PutLogEvents"] = DENIED
+    bench.pay(task("t1", scripted(log={"awslogs-stream": "s"}, log_text="one\\ntwo")))
+    stopped(bench)
+    bench.kill()
+    bench.joined()
+    bench.pass_time(3 * 3600)
+    assert "s" not in bench.server.log
+    bench.kill()
+    del bench.server.always["PutLogEvents"]
+    bench.joined()
+    bench.pass_time(1)
+    assert bench.server.log == {"s": ["one", "two"]}
+    assert bench.shelf.names("late") == []
+
+
+def test_an_execution_role_that_is_mended_in_time_signs_for_the_rest(bench: Bench) -> None:
+    bench.joined()
+    bench.server.always["PutLogEvents"] = DENIED
+    main = {**scripted(log={"awslogs-stream": "s"}, log_text="x"), "logsAuthStrategy": "ExecutionRole"}
+    bench.pay(task("t1", main, executionRoleCredentials=session("e1", key="ASIAEXECUTION")))
+    stopped(bench)
+    bench.pass_time(30)
+    del bench.server.always["PutLogEvents"]
+    bench.pass_time(10)
+    assert bench.server.log == {"s": ["x"]}
+    signers = {credentials.access_key_id for name, _, credentials in bench.server.calls if name == "PutLogEvents"}
+    assert signers == {"ASIAEXECUTION"}
+
+
+def test_what_is_too_old_for_the_service_or_whose_stream_is_gone_is_told_as_lost(bench: Bench) -> None:
+    bench.joined()
+    bench.server.always["PutLogEvents"] = DENIED
+    bench.pay(task("t1", scripted(log={"awslogs-stream": "s"}, log_text="x")))
+    stopped(bench)
+    bench.pass_time(15 * 24 * 3600)
+    assert bench.shelf.names("late") == []
+    assert any("1 events are lost: they are too old" in line for line in bench.said)
+    bench.pay(task("t2", scripted(log={"awslogs-stream": "s2"}, log_text="x\\ny")))
+    stopped(bench, "t2")
+    gone = AwsError("ResourceNotFoundException", "The specified log stream does not exist.", status=400)
+    bench.server.always["PutLogEvents"] = gone
+    bench.pass_time(100)
+    assert bench.shelf.names("late") == []
+    assert any("2 events are lost: ResourceNotFoundException" in line for line in bench.said)
+
+
+def test_what_is_kept_of_refused_logs_is_bounded_and_the_oldest_goes(bench: Bench) -> None:
+    bench.joined()
+    bench.server.always["PutLogEvents"] = DENIED
+    line = "x" * 200_000
+    for number in range(30):
+        text = "\\n".join([line] * (4 if number < 20 else 5))
+        bench.pay(task(f"t{number}", scripted(log={"awslogs-stream": f"s{number:02}"}, log_text=text)))
+        stopped(bench, f"t{number}")
+        kept = bench.shelf.names("late")
+        assert sum(len(bench.shelf.get(name) or b"") for name in kept) <= 16 << 20
+        assert len(kept) == number + 1 or number >= 20
+    told = "log stream /jobs s00: 4 events are lost: there is no room"
+    assert any(line.startswith(told) for line in bench.said)
+    del bench.server.always["PutLogEvents"]
+    bench.pass_time(10)
+    assert len(bench.server.log) == len(kept) < 30 and "s29" in bench.server.log
 
 
 def test_the_execution_role_signs_for_the_log_where_the_container_says_so(bench: Bench) -> None:
@@ -451,7 +551,7 @@ def test_whenever_the_agent_dies_each_task_runs_once_and_its_end_is_heard(seed: 
                 if each["status"] == "STOPPED"
             ]
             assert set(ends) == {codes[name]}
-            assert set(server.log[name]) == {f"line of {name}"}
+            assert server.log[name] == [f"line of {name}"]
         assert bench.shelf.names("states") == []
     finally:
         bench.close()

@@ -20,6 +20,8 @@ from longshore.agent.logs import (
     Lines,
     LogEvent,
     LogStreamRefused,
+    Place,
+    Rest,
     take_batch,
 )
 from longshore.agent.runtimes.base import Chunk
@@ -71,11 +73,24 @@ def test_however_the_bytes_come_the_events_are_the_same_and_their_ends_are_place
     whole = b"".join(parts)
     lines = Lines(0)
     events = [event for part in parts for event in lines.feed(part, 0)] + lines.finish()
-    assert [each.message for each in events] == messages(whole)
+    once = Lines(0)
+    assert events == once.feed(whole, 0) + once.finish()
     for index, event in enumerate(events):
         later = Lines(event.end)
         rest = later.feed(whole[event.end :], 0) + later.finish()
         assert [each.message for each in rest] == [each.message for each in events[index + 1 :]]
+
+
+@pytest.mark.parametrize("text", ["x" * 700_000, "ü" * 400_000, b"\xff" * 600_000, b"\xff\xfex" * 300_000])
+def test_an_over_long_line_is_cut_the_same_however_it_comes(text: str | bytes) -> None:
+    whole = (text.encode() if isinstance(text, str) else text) + b"\n\nlast\n"
+    once = Lines(0)
+    expected = once.feed(whole, 0)
+    for width in (99_991, MESSAGE_BYTES_MAX, MESSAGE_BYTES_MAX + 1):
+        lines = Lines(0)
+        assert [
+            event for at in range(0, len(whole), width) for event in lines.feed(whole[at : at + width], 0)
+        ] == expected
 
 
 def test_events_are_in_the_order_of_time_whatever_the_clock_does() -> None:
@@ -102,9 +117,10 @@ class Desk:
         self.server = ScriptedServer(clock)
         self.said: list[str] = []
         api = Api(self.server, InstanceRole(Metadata(self.server), clock))
-        self.log = AwsLogs(api, clock, group="/jobs", stream="s", say=self.said.append)
+        self.log = AwsLogs(api, clock, group="/jobs", stream="s", writer="a" * 32, say=self.said.append)
         self.queue: asyncio.Queue[bytes | None] = asyncio.Queue()
         self.acknowledged: list[int] = []
+        self.place = Place()
         self.read = 0
 
     async def _chunks(self) -> AsyncIterator[Chunk]:
@@ -114,11 +130,15 @@ class Desk:
             self.read = end
             yield Chunk(data=data, end=end)
 
-    def carry(self) -> asyncio.Task[None]:
-        async def begun() -> asyncio.Task[None]:
-            return asyncio.ensure_future(self.log.carry(self._chunks(), 0, self.acknowledged.append))
+    def carry(self) -> asyncio.Task[Rest | None]:
+        async def begun() -> asyncio.Task[Rest | None]:
+            return asyncio.ensure_future(self.log.carry(self._chunks(), Place(), self._acknowledge))
 
         return self.loop.run_until_complete(begun())
+
+    def _acknowledge(self, place: Place) -> None:
+        self.place = place
+        self.acknowledged.append(place.end)
 
     def write(self, data: bytes | None) -> None:
         self.queue.put_nowait(data)
@@ -126,7 +146,7 @@ class Desk:
     def pass_time(self, seconds: float) -> None:
         self.loop.run_until_complete(asyncio.sleep(seconds))
 
-    def finish(self, carrying: asyncio.Task[None]) -> float:
+    def finish(self, carrying: asyncio.Task[Rest | None]) -> float:
         """Ends the container; how long the rest of its log took."""
         began = self.loop.time()
         self.write(None)
@@ -206,11 +226,69 @@ def test_a_service_that_is_away_gets_the_log_when_it_is_back(desk: Desk) -> None
     assert desk.server.log == {"s": ["one"]}
 
 
-def test_a_service_that_stays_away_is_given_up_in_the_end(desk: Desk) -> None:
+def test_what_a_service_that_stays_away_did_not_take_is_handed_back_in_the_end(desk: Desk) -> None:
+    carrying = desk.carry()
+    desk.write(b"zero\n")
+    desk.pass_time(1)
     desk.server.always["PutLogEvents"] = TransportError("away")
+    desk.write(b"one\n")
+    desk.pass_time(1)
+    desk.write(b"two")
+    assert 900 < desk.finish(carrying) < 1000
+    assert handed_back(carrying) == (5, ["one", "two"], [9, 12], 0)
+
+
+def handed_back(carrying: asyncio.Task[Rest | None]) -> tuple[int, list[str], list[int], int]:
+    rest = carrying.result()
+    assert rest is not None
+    return rest.start, [each.message for each in rest.events], [each.end for each in rest.events], rest.lost
+
+
+def test_what_is_refused_at_the_end_is_handed_back_at_once(desk: Desk) -> None:
+    desk.server.always["PutLogEvents"] = DENIED
     carrying = desk.carry()
     desk.write(b"one\n")
-    assert 900 < desk.finish(carrying) < 1000
+    desk.pass_time(1)
+    desk.write(b"two\n")
+    assert desk.finish(carrying) < 0.1
+    assert handed_back(carrying) == (0, ["one", "two"], [4, 8], 0)
+
+
+def test_of_a_long_rest_the_end_is_handed_back(desk: Desk) -> None:
+    desk.server.always["PutLogEvents"] = DENIED
+    carrying = desk.carry()
+    for number in range(100):
+        desk.write(b"%07d" % number + b"x" * 65_528 + b"\n")
+    desk.pass_time(60)
+    assert desk.read < 3 * BATCH_BYTES_MAX and not carrying.done()
+    desk.loop.call_soon(desk.log.end)
+    desk.finish(carrying)
+    start, lines, _, lost = handed_back(carrying)
+    assert lost + len(lines) == 100 and start == lost * 65_536
+    assert [int(line[:7]) for line in lines] == list(range(lost, 100))
+    assert sum(len(line) + 26 for line in lines) <= BATCH_BYTES_MAX < sum(len(line) + 26 for line in lines) + 65_561
+
+
+def test_a_call_that_comes_again_names_the_same_bytes_and_is_kept_once(desk: Desk) -> None:
+    desk.server.faults["PutLogEvents"] = ["lost", AwsError("ServerException", "x", status=500), "lost", None]
+    carrying = desk.carry()
+    desk.write(b"one\n\ntwo\n")
+    desk.pass_time(0.3)
+    desk.write(b"three\n")
+    desk.finish(carrying)
+    tokens = [params["sequenceToken"] for params in desk.server.params("PutLogEvents")]
+    assert tokens == [*[f"longshore/1/{'a' * 32}/0/9/4,5"] * 4, f"longshore/1/{'a' * 32}/9/15/6"]
+    assert desk.server.log == {"s": ["one", "two", "three"]}
+
+
+def test_an_agent_that_starts_anew_goes_on_in_time_though_the_clock_was_set_back(desk: Desk) -> None:
+    lines = Lines(4, last_ms=1000)
+    assert [(each.timestamp, each.end) for each in lines.feed(b"two\n", 500)] == [(1000, 8)]
+    carrying = desk.carry()
+    desk.write(b"one\n")
+    desk.finish(carrying)
+    (sent,) = desk.server.params("PutLogEvents")
+    assert desk.place == Place(4, sent["logEvents"][0]["timestamp"])
 
 
 def test_what_can_not_be_sent_does_not_hold_up_what_comes_after(desk: Desk) -> None:

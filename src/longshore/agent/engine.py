@@ -7,6 +7,7 @@ one was: running containers are waited for, unreported ends are reported, what w
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
@@ -20,7 +21,8 @@ from longshore.agent import machine, payload, protocol, task_metadata
 from longshore.agent.config import AgentConfig
 from longshore.agent.credentials import TaskCredentials
 from longshore.agent.identity import Api, NoCredentials, is_transient
-from longshore.agent.logs import AwsLogs, LogStreamRefused
+from longshore.agent.late_logs import LateLogs, Stream
+from longshore.agent.logs import AwsLogs, LogStreamRefused, Place
 from longshore.agent.machine import (
     Accepted,
     Create,
@@ -86,6 +88,7 @@ class State(Struct, frozen=True, kw_only=True):
 class _LogPlace(Struct, frozen=True):
     end: int = 0
     is_complete: bool = False
+    last_ms: int = 0
 
 
 class _Entry:
@@ -97,6 +100,7 @@ class _Entry:
         self.need = payload.need(task)
         self.containers = {each.name: each for each in task.containers or []}
         self.opening: dict[str, asyncio.Task[str | None]] = {}  # container -> its log stream: None, or why not
+        self.logs: dict[str, AwsLogs] = {}
         self.carrying: dict[str, asyncio.Task[None]] = {}  # container -> its log
         self.is_reporting = False
         self.is_clean = False
@@ -136,6 +140,7 @@ class Engine:
         self._waiting: deque[_Entry] = deque()  # for resources, first come first served
         self._ended: OrderedDict[str, None] = OrderedDict()
         self._number = 0
+        self._late_logs = LateLogs(shelf, api, credentials, clock, group, say)
         self._resources = self._offered = Resources(
             cpu=config.vcpus * 1024,
             memory_mib=max(0, config.memory_mib - config.reserved_memory_mib),
@@ -411,6 +416,8 @@ class Engine:
             except (ContainerError, OSError) as error:
                 self._say(f"task {entry.id}, container {name}: can't be waited for: {error}")
                 await asyncio.sleep(1)
+        if name in entry.logs:
+            entry.logs[name].end()
         now = self._clock.now()
         entry.state = replace(entry.state, finished_at={**entry.state.finished_at, name: now})
         self._happened(entry, Exited(name, found.exit_code, found.reason))
@@ -421,26 +428,38 @@ class Engine:
 
     # Logs.
 
-    def _log(self, entry: _Entry, container: PayloadContainer) -> AwsLogs | None:
+    def _stream(self, entry: _Entry, container: PayloadContainer) -> Stream | None:
         """None: what it writes goes to no log stream."""
         driver = payload.log_config(container)
         if driver.type != "awslogs":
             return None
-        session: Callable[[], Any] | None = None
         execution = entry.payload.execution_role_credentials
-        if container.logs_auth_strategy == "ExecutionRole" and execution is not None:
-            credentials_id = execution.credentials_id
+        is_executions = container.logs_auth_strategy == "ExecutionRole" and execution is not None
+        # The id of its metadata can't be guessed, and is known to the container alone.
+        writer = hashlib.sha256(f"log {entry.state.endpoint_ids[container.name]}".encode()).hexdigest()[:32]
+        return Stream(
+            group=driver.config["awslogs-group"],
+            stream=driver.config.get("awslogs-stream") or payload.container_id(entry.payload, container),
+            writer=writer,
+            creates_group=driver.config.get("awslogs-create-group") == "true",
+            credentials_id=execution.credentials_id if execution is not None and is_executions else None,
+        )
 
-            async def session() -> Credentials:
-                return await self._task_session(credentials_id)
+    def _log(self, stream: Stream) -> AwsLogs:
+        credentials_id = stream.credentials_id
+
+        async def session() -> Credentials:
+            assert credentials_id is not None
+            return await self._task_session(credentials_id)
 
         return AwsLogs(
             self._api,
             self._clock,
-            group=driver.config["awslogs-group"],
-            stream=driver.config.get("awslogs-stream") or payload.container_id(entry.payload, container),
-            creates_group=driver.config.get("awslogs-create-group") == "true",
-            credentials=session,
+            group=stream.group,
+            stream=stream.stream,
+            writer=stream.writer,
+            creates_group=stream.creates_group,
+            credentials=session if credentials_id is not None else None,
             say=self._say,
         )
 
@@ -453,36 +472,41 @@ class Engine:
 
     def _open_log(self, entry: _Entry, container: PayloadContainer) -> None:
         """Begins to make the log stream, while the container is being created."""
-        log = self._log(entry, container)
-        if log is not None:
-            entry.opening[container.name] = self._group.create_task(_opened(log))
+        stream = self._stream(entry, container)
+        if stream is not None:
+            entry.opening[container.name] = self._group.create_task(_opened(self._log(stream)))
 
     def _carry_log(self, entry: _Entry, container: PayloadContainer) -> None:
-        log = self._log(entry, container)
-        if log is None or container.name in entry.carrying:
+        stream = self._stream(entry, container)
+        if stream is None or container.name in entry.carrying:
             return
         container_id = payload.container_id(entry.payload, container)
         place = self._log_place(container_id)
         if not place.is_complete:
-            entry.carrying[container.name] = self._group.create_task(self._carry(log, container_id, place.end))
+            after = Place(place.end, place.last_ms)
+            log = entry.logs[container.name] = self._log(stream)
+            entry.carrying[container.name] = self._group.create_task(self._carry(log, stream, container_id, after))
 
     def _log_place(self, container_id: str) -> _LogPlace:
         kept = self._shelf.get(f"logs/{container_id}")
         return msgspec.json.decode(kept, type=_LogPlace) if kept is not None else _LogPlace()
 
-    async def _carry(self, log: AwsLogs, container_id: str, after: int) -> None:
-        end = after
+    async def _carry(self, log: AwsLogs, stream: Stream, container_id: str, after: Place) -> None:
+        there = after
 
-        def acknowledged(there: int) -> None:
-            nonlocal end
-            end = there
-            self._shelf.put(f"logs/{container_id}", msgspec.json.encode(_LogPlace(there)))
+        def acknowledged(place: Place) -> None:
+            nonlocal there
+            there = place
+            self._shelf.put(f"logs/{container_id}", msgspec.json.encode(_LogPlace(place.end, last_ms=place.last_ms)))
 
         try:
-            await log.carry(self._runtime.logs(container_id, after), after, acknowledged)
+            rest = await log.carry(self._runtime.logs(container_id, after.end), after, acknowledged)
+            if rest is not None:
+                self._late_logs.keep(container_id, stream, rest)
         except (ContainerError, OSError) as error:
             log.say(f"container {container_id}: its output can't be read: {error}")
-        self._shelf.put(f"logs/{container_id}", msgspec.json.encode(_LogPlace(end, is_complete=True)))
+        complete = _LogPlace(there.end, is_complete=True, last_ms=there.last_ms)
+        self._shelf.put(f"logs/{container_id}", msgspec.json.encode(complete))
 
     # Reports.
 
@@ -513,18 +537,20 @@ class Engine:
             report = entry.state.reports[0]
             if report["status"] == "STOPPED" and entry.carrying:
                 await asyncio.wait(entry.carrying.values(), timeout=_FLUSH_SECONDS)
-            await self._submit(report)
+            await self._submit(entry, report)
             entry.state = replace(entry.state, reports=entry.state.reports[1:])
             if entry.state.reports or not entry.is_clean:
                 self._save(entry)
         entry.is_reporting = False
         self._forget_if_done(entry)
 
-    async def _submit(self, report: dict[str, Any]) -> None:
+    async def _submit(self, entry: _Entry, report: dict[str, Any]) -> None:
         loop = asyncio.get_running_loop()
         give_up_at = loop.time() + _REPORT_SECONDS
         attempt = 0
         while loop.time() < give_up_at:
+            if report["status"] == "STOPPED":
+                await self._flush(entry)
             try:
                 await self._api.call("ecs", "SubmitTaskStateChange", report)
                 return
@@ -539,6 +565,18 @@ class Engine:
             await asyncio.sleep(pauses[min(attempt, len(pauses) - 1)])
             attempt += 1
         self._say(f"report of {report['task']} given up")
+
+    async def _flush(self, entry: _Entry) -> None:
+        """Who has not answered for a while is back for the log when it is back for the report: so the log has a try before."""
+        living = [name for name, carrying in entry.carrying.items() if not carrying.done()]
+        try:
+            async with asyncio.timeout(_FLUSH_SECONDS):
+                if any([await entry.logs[name].try_now() for name in living]):
+                    await asyncio.wait(entry.carrying.values())
+                for container in entry.containers.values():
+                    await self._late_logs.try_now(payload.container_id(entry.payload, container))
+        except TimeoutError:
+            pass
 
     # Ends.
 
@@ -597,6 +635,7 @@ class Engine:
         for name in self._shelf.names("logs"):
             if name.removeprefix("logs/") not in known:
                 self._shelf.remove(name)
+        self._late_logs.restore()
         self._group.create_task(self._sweep(known))
 
     def _read_payload(self, state: State) -> PayloadTask:
@@ -615,6 +654,8 @@ class Engine:
         for container in entry.containers.values():
             if task.container(container.name).known >= Status.RUNNING and container.name in entry.state.started_at:
                 self._carry_log(entry, container)
+                if task.container(container.name).has_ended and container.name in entry.logs:
+                    entry.logs[container.name].end()
         if task.has_ended and task.reported is Status.STOPPED:
             self._begin_reporting(entry)
             self._group.create_task(self._clean(entry))

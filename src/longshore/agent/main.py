@@ -115,7 +115,7 @@ def _check_kept(shelf: Shelf, instance: Instance) -> None:
     kept = kept_registration(shelf)
     if kept is None or kept.instance_id == instance.instance_id:
         return
-    for folder in ("agent", "states", "tasks", "logs"):
+    for folder in ("agent", "states", "tasks", "logs", "late"):
         for name in shelf.names(folder):
             shelf.remove(name)
     raise AgentEnded(RESTART, f"the kept data were those of instance {kept.instance_id}")
