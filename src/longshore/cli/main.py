@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from longshore.cli import backup, images
+from longshore.cli import accounts, backup, images
 from longshore.cli.doctor import command as doctor
 from longshore.settings import Settings, default_state_dir
 
@@ -21,6 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Your own AWS Batch, on your own machines.",
 )
+app.add_typer(accounts.app, name="accounts")
 app.add_typer(images.app, name="images")
 app.command()(backup.backup)
 app.command()(backup.restore)
@@ -123,11 +124,12 @@ def env(
     host: Annotated[str | None, typer.Option(help="Where the server is.", show_default="as it was started")] = None,
     port: Annotated[int | None, typer.Option(help="The same, its port.", show_default="as it was started")] = None,
     region: Annotated[str | None, typer.Option(help="The region to work in.", show_default="the server's")] = None,
+    account: Annotated[str | None, typer.Option(help="As whose root user.", show_default="the first account's")] = None,
 ) -> None:
     """Prints what a shell needs to reach the server: `eval "$(longshore env)"`."""
     from longshore.cli.reach import reach
 
-    there = reach(state, host=host, port=port)
+    there = reach(state, host=host, port=port, account=account)
     for service in _ENDPOINTS:
         print(f"export AWS_ENDPOINT_URL_{service}={there.endpoint}")
     print(f"export AWS_ACCESS_KEY_ID={there.access_key_id}")

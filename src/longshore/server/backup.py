@@ -35,7 +35,8 @@ from longshore.store.migrate import REVISION
 
 DATABASE = "longshore.db"
 _KEYS = ("sealing.key", "identity-document-key.pem", "root-credentials.json")
-_MARKS = ("defaults-written",)  # without it, `up` would make again what a user took away
+# Without the first, `up` would make again what a user took away; the second is there once accounts were added.
+_MARKS = ("defaults-written", "account-credentials.json")
 _NAMES = (DATABASE, *_KEYS, *_MARKS)
 _MANIFEST = "manifest.json"
 _MANIFEST_BYTES_MAX = 65_536

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import msgspec
 from longshore.aws.ids import Ids
 from longshore.kit.sealing import IdentityDocuments, Sealer, new_identity_document_key
 
+_OF_ACCOUNTS = "account-credentials.json"
 _ROOT_ID = "LONGSHORE_ROOT_ACCESS_KEY_ID"
 _ROOT_SECRET = "LONGSHORE_ROOT_SECRET_ACCESS_KEY"
 
@@ -47,6 +49,24 @@ def read_root_keys(state: Path) -> RootKeys | None:
         return msgspec.json.decode((state / "root-credentials.json").read_bytes(), type=RootKeys)
     except FileNotFoundError:
         return None
+
+
+def read_account_keys(state: Path) -> dict[str, RootKeys]:
+    """Account number -> its root key, of those that were added here; the first account's is not among them."""
+    try:
+        return msgspec.json.decode((state / _OF_ACCOUNTS).read_bytes(), type=dict[str, RootKeys])
+    except FileNotFoundError:
+        return {}
+
+
+def keep_account_keys(state: Path, account: str, made: RootKeys) -> None:
+    """Beside those that are kept already, whoever else adds an account at the same time."""
+    folder = os.open(state, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        replace_file(state / _OF_ACCOUNTS, msgspec.json.encode({**read_account_keys(state), account: made}))
+    finally:
+        os.close(folder)
 
 
 def sealer(state: Path | None) -> Sealer:

@@ -57,7 +57,7 @@ def serve(settings: Settings, *, with_defaults: bool) -> None:
     assert settings.state is not None
     settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
     settings.state.chmod(0o700)
-    with _held(settings.state / "lock"):
+    with held(settings.state / "lock"):
         if (settings.state / RESTORING).exists():
             raise CannotStart(f"a restore into `{settings.state}` was cut short; run `longshore restore` once more")
         try:
@@ -181,7 +181,8 @@ def _bind(host: str, port: int) -> socket.socket:
 
 
 @contextlib.contextmanager
-def _held(path: Path) -> Iterator[None]:
+def held(path: Path) -> Iterator[None]:
+    """A state folder, for one process at a time. CannotStart: another has it."""
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

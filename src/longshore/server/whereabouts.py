@@ -15,6 +15,7 @@ class Whereabouts(Struct, frozen=True):
     host: str = "127.0.0.1"
     port: int = 4570
     region: str = "us-east-1"
+    account: str = "123456789012"  # the first, whose keys lie beside it
 
     @property
     def endpoint(self) -> str:
@@ -24,7 +25,7 @@ class Whereabouts(Struct, frozen=True):
 
 
 def write_whereabouts(state: Path, settings: Settings) -> None:
-    there = Whereabouts(settings.host, settings.port, settings.region)
+    there = Whereabouts(settings.host, settings.port, settings.region, settings.account)
     replace_file(state / "server.json", msgspec.json.encode(there))
 
 
