@@ -43,7 +43,7 @@ def test_what_the_order_says_wins_in_the_agents_environment(tmp_path: Path) -> N
     house = guest.look_around(images=tmp_path, share=(), agent=None)
     made = guest.birth(
         order(environment={"LONGSHORE_PRIVILEGED": "1", "HOME": "/var"}),
-        house, root=tmp_path / "root", root_id=0, entrances=[], cgroups=[], host_address=None,
+        house, root=tmp_path / "root", disk=None, root_id=0, entrances=[], cgroups=[], host_address=None,
     )  # fmt: skip
     environment = made["plan"]["agent_environment"]
     assert environment["LONGSHORE_PRIVILEGED"] == "1" and environment["HOME"] == "/var"

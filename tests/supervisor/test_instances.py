@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
 from pathlib import Path
+
+import pytest
 
 from longshore.host.supervised import Died
 from machines_of_host import inside, needs_root, order, python_inside, supervised, until
@@ -64,6 +67,35 @@ echo end of script
             assert made.instance_id not in groups and "release_agent" not in groups
             capabilities = int(next(line for line in text.splitlines() if "CapBnd" in line).split()[1], 16)
             assert [number for number in (2, 16, 17, 22, 25, 34) if capabilities >> number & 1] == []
+
+    asyncio.run(run())
+
+
+def test_a_full_disk_is_full_for_the_instance_alone(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with supervised(tmp_path / "state") as here:
+            if (fault := (await here.connection.about()).disk_fault) is not None:
+                pytest.skip(f"files can't be disks here: {fault}")
+            full, other = order(1, disk_mib=64), order(2, disk_mib=64)
+            standing = await here.connection.launch(full)
+            neighbour = await here.connection.launch(other)
+            for place in ("/var/fill", "/tmp/fill", "/root/fill"):
+                said = inside(standing, f"dd if=/dev/zero of={place} bs=1M 2>&1 >/dev/null", check=False)
+                assert "No space left on device" in said
+            taken = sum(file.stat().st_blocks * 512 for file in here.state.glob("instances/*/disk"))
+            assert 50 * 2**20 < taken <= 2 * 64 * 2**20 + 2**20
+            # The neighbour and the host write as before, and the full one reads, and has its space again.
+            inside(neighbour, "dd if=/dev/zero of=/var/some bs=1M count=20 && sync")
+            (here.state / "some").write_bytes(b"x" * 2**20)
+            (here.state / "some").unlink()
+            assert "ip-" in inside(standing, "cat /etc/hostname; rm /var/fill; echo again >/var/some")
+            # Nor is what is outside of /: the kernel's memory has sizes of its own.
+            assert "No space left" in inside(standing, "dd if=/dev/zero of=/run/fill bs=1M 2>&1", check=False)
+            await here.connection.terminate(full.instance_id)
+            used = subprocess.run(["losetup", "-a"], capture_output=True, text=True, check=True).stdout
+            assert full.instance_id not in used and other.instance_id in used
+        used = subprocess.run(["losetup", "-a"], capture_output=True, text=True, check=True).stdout
+        assert str(here.state) not in used
 
     asyncio.run(run())
 

@@ -36,6 +36,7 @@ class Order(Struct, frozen=True, kw_only=True):
     vcpus: int
     memory_mib: int
     hostname: str
+    disk_mib: int | None = None  # None: what the supervisor's disk has
     mac: str | None = None  # None: the kernel's choice
     hop_limit: int = 1  # how far answers of the metadata service go: 1 is the instance, 2 a container behind a bridge
     scripts: tuple[str, ...] = ()  # run at boot, in this order, each by the program that its first line names
@@ -73,6 +74,7 @@ class About(Struct, frozen=True, kw_only=True):
     host_address: str | None  # what instances reach the host by; None: not at all
     way_out_fault: str | None  # why there is none though there should be
     users_fault: str | None = None  # why root in an instance is root on this host; None: it is not
+    disk_fault: str | None = None  # why instances' disks have no bounds; None: they have
 
 
 class Question(Struct, frozen=True, kw_only=True):

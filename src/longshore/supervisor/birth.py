@@ -28,16 +28,10 @@ import sys
 import traceback
 from typing import NoReturn, TypedDict
 
-from longshore.host import mounts, namespaces
+from longshore.host import loops, mounts, namespaces
 from longshore.supervisor import init
 
-_NAMESPACES = (
-    namespaces.CLONE_NEWNS
-    | namespaces.CLONE_NEWPID
-    | namespaces.CLONE_NEWUTS
-    | namespaces.CLONE_NEWIPC
-    | namespaces.CLONE_NEWCGROUP
-)
+_NAMESPACES = namespaces.CLONE_NEWPID | namespaces.CLONE_NEWUTS | namespaces.CLONE_NEWIPC | namespaces.CLONE_NEWCGROUP
 _SAFE = mounts.NO_SUID | mounts.NO_DEVICES
 
 # capabilities(7): what reaches past namespaces (files by their handles, modules, raw devices, the clock, the kernel's log, a
@@ -87,6 +81,7 @@ class Birth(TypedDict):
     """The instance's outside: its root and its control groups. `plan` is what happens inside."""
 
     root: str
+    disk: str | None  # the file that is the instance's disk; None: what is below `root` is, without a bound of its own
     hostname: str
     folders: list[tuple[str, int]]  # path in the instance, mode
     files: list[tuple[str, str, int]]  # path, text, mode
@@ -118,6 +113,25 @@ def ask(nursery: socket.socket, channel: socket.socket, root_id: int) -> None:
     socket.send_fds(nursery, [_NUMBER.pack(root_id)], [channel.fileno()])
 
 
+def can_have_disks(folder: str) -> str | None:
+    """None: a file in the folder can be a disk. Else why not. Called by a process of one thread, as below."""
+    file, place = f"{folder}/disk", f"{folder}/mounted"
+    try:
+        os.mkdir(place)
+        loops.make_disk(file, 16, owner=0)
+        namespaces.unshare(namespaces.CLONE_NEWNS)
+        mounts.make_private()
+        loops.mount_disk(file, place)
+        mounts.unmount(place)
+    except OSError as error:
+        return str(error)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(file)
+        os.rmdir(place)
+    return None
+
+
 def can_own_users(*folders: str) -> str | None:
     """None: instances can have users of their own, who see these folders as the host's users do. Else why not.
 
@@ -143,6 +157,10 @@ def _be_born(channel: socket.socket, root_id: int) -> NoReturn:
         owned = namespaces.new_network_of_users(root_id or None, USERS)
         socket.send_fds(channel, [b"."], [owned.network])
         birth, (console, door) = _receive(channel)
+        namespaces.unshare(namespaces.CLONE_NEWNS)
+        mounts.make_private()
+        # Before the control group is joined: in that, no disk can be opened.
+        _mount_root(birth)
         for entrance in birth["entrances"]:
             with open(entrance, "w") as file:
                 file.write("0")
@@ -165,7 +183,6 @@ def _be_born(channel: socket.socket, root_id: int) -> NoReturn:
 
 def _live(birth: Birth, user: int | None, channel: socket.socket, console: init.Console, door: socket.socket) -> None:
     socket.sethostname(birth["hostname"])
-    mounts.make_private()
     _build_root(birth, user)
     namespaces.pivot_root(birth["root"])
     # What only the host's root may do, and containers may ask for within these.
@@ -184,11 +201,18 @@ def _live(birth: Birth, user: int | None, channel: socket.socket, console: init.
     init.run(birth["plan"], console, door)
 
 
+def _mount_root(birth: Birth) -> None:
+    """A mount point of its own, as pivot_root wants it, on which containers' overlays can lie."""
+    root = birth["root"]
+    if birth["disk"] is not None:
+        loops.mount_disk(birth["disk"], root, flags=mounts.NO_DEVICES)
+        os.rmdir(f"{root}/lost+found")
+    else:
+        mounts.bind(root, root, flags=mounts.NO_DEVICES)
+
+
 def _build_root(birth: Birth, user: int | None) -> None:
     root, root_id = birth["root"], birth["root_id"]
-    # A mount point of its own, as pivot_root wants it. The folder is on the state's file system: what is written there
-    # is the instance's disk, and containers' overlays can lie on it.
-    mounts.bind(root, root, flags=mounts.NO_DEVICES)
     for path, mode in birth["folders"]:
         os.makedirs(root + path, exist_ok=True)
         os.chmod(root + path, mode)

@@ -96,8 +96,8 @@ def python_paths() -> list[str]:
 
 
 def birth(
-    order: Order, house: House, *, root: Path, root_id: int, entrances: list[str], cgroups: list[tuple[str, str]],
-    host_address: str | None,
+    order: Order, house: House, *, root: Path, disk: Path | None, root_id: int, entrances: list[str],
+    cgroups: list[tuple[str, str]], host_address: str | None,
 ) -> Birth:  # fmt: skip
     """How to make the instance."""
     shims = _shims()
@@ -125,6 +125,7 @@ def birth(
     }
     return Birth(
         root=str(root),
+        disk=str(disk) if disk else None,
         hostname=order.hostname,
         folders=list(_FOLDERS),
         files=[*_etc(order, host_address), *((f"{_SHIMS}/{name}", text, 0o755) for name, text in shims.items())],

@@ -3,7 +3,8 @@
     instances/<id>/   order.json   what was asked for, and the first process once there is one
                       console      what boot and agent wrote
                       control      a socket, where `init` tells how things stand
-                      root/        the instance's root, which is its disk
+                      root/        the instance's root: its disk, or where that is mounted, for the instance alone
+                      disk         its disk, where files can be disks
 
 The folder is made before anything else and goes after everything else. So what is found at a start is all there can be:
 either its first process lives, and it is taken over, or whatever is left of it is removed.
@@ -33,7 +34,7 @@ import msgspec
 import structlog
 from msgspec import Struct
 
-from longshore.host import processes
+from longshore.host import loops, processes
 from longshore.host.cgroups import Hierarchy, Limits, places_in
 from longshore.host.lines import Lines, connect, listen
 from longshore.host.processes import Process
@@ -125,12 +126,14 @@ class Keeper:
         # One thread: it enters namespaces, and what it does there is done in turn.
         self._network = ThreadPoolExecutor(1, "network")
         self._sweeper = ThreadPoolExecutor(1, "sweeper")
+        self._programs = ThreadPoolExecutor(2, "programs")
         self._hierarchy = Hierarchy.of_this_process()
         self._cgroups = places_in(Path("/proc/self/mountinfo").read_text())
         self._instances: dict[str, _Instance] = {}
         self._launching: dict[str, asyncio.Future[Standing]] = {}
         self._root_ids: set[int] = set()
         self._users_fault: str | None = None  # why instances have no users of their own
+        self._disk_fault: str | None = None  # why they have no disks of their own
         self._house: guest.House
         self._nursery: _Nursery
 
@@ -148,9 +151,14 @@ class Keeper:
         self._house = guest.look_around(images=images, share=self._options.share, agent=self._agent)
         self._nursery = _Nursery(self._state)
         shown = [source for source, _, _ in self._house.binds]
-        self._users_fault = await asyncio.to_thread(_users_fault, [str(images), *shown])
+        with tempfile.TemporaryDirectory(dir=self._trash) as place:
+            self._users_fault, self._disk_fault = await asyncio.gather(
+                self._look("can_own_users", str(images), *shown), self._look("can_have_disks", place)
+            )
         if self._users_fault is not None:
             log.warning("root in an instance is root on this host", why=self._users_fault)
+        if self._disk_fault is not None:
+            log.warning("instances' disks have no bounds", why=self._disk_fault)
         await self._on_network(lambda: self._fabric.open(has_way_out=self._options.has_way_out))
         joined = await self._on_network(self._fabric.joined)
         for folder in sorted(self._folders.iterdir()):
@@ -189,6 +197,7 @@ class Keeper:
             host_address=self._fabric.host_address,
             way_out_fault=self._fabric.way_out_fault,
             users_fault=self._users_fault,
+            disk_fault=self._disk_fault,
         )
 
     async def listen(self) -> tuple[socket.socket, socket.socket]:
@@ -267,10 +276,12 @@ class Keeper:
                 cpu_shares=order.vcpus * 1024, memory_mib=order.memory_mib + _OWN_MIB, pids=_pids(), devices=_RULES
             )
             self._make_cgroup(instance.cgroup, limits)
+            disk = await self._make_disk(instance)
             plan = guest.birth(
                 order,
                 self._house,
                 root=folder / "root",
+                disk=disk,
                 root_id=instance.root_id,
                 entrances=[str(path) for path in self._hierarchy.entrances(instance.cgroup)],
                 cgroups=self._cgroups,
@@ -279,6 +290,15 @@ class Keeper:
             async with asyncio.timeout(_BIRTH_SECONDS):
                 await self._join(instance, channel)
                 await self._talk(instance, channel, plan, [console.fileno(), door.fileno()])
+
+    async def _make_disk(self, instance: _Instance) -> Path | None:
+        size_mib = instance.order.disk_mib
+        if size_mib is None or self._disk_fault is not None:
+            return None
+        disk = instance.folder / "disk"
+        make = partial(loops.make_disk, str(disk), size_mib, owner=instance.root_id)
+        await asyncio.get_running_loop().run_in_executor(self._programs, make)
+        return disk
 
     async def _join(self, instance: _Instance, channel: socket.socket) -> None:
         order = instance.order
@@ -442,6 +462,10 @@ class Keeper:
         for folder in folders:
             self._sweeper.submit(shutil.rmtree, folder, ignore_errors=True)
 
+    async def _look(self, question: str, *words: str) -> str | None:
+        """Why the host can't do what a function of `birth` tries, in a process of its own; None: it can."""
+        return await asyncio.get_running_loop().run_in_executor(self._programs, _fault, question, list(words))
+
     async def _on_network(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._network, work)
 
@@ -449,6 +473,7 @@ class Keeper:
         self._nursery.close()
         self._network.shutdown()
         self._sweeper.shutdown()
+        self._programs.shutdown()
 
 
 class _Nursery:
@@ -493,14 +518,13 @@ _BIRTH = "import sys; sys.path.insert(0, sys.argv.pop(1)); from longshore.superv
 
 
 _LOOK = (
-    "import sys; sys.path.insert(0, sys.argv[1]); from longshore.supervisor.birth import can_own_users; "
-    "print(can_own_users(*sys.argv[2:]) or '', end='')"
+    "import sys; sys.path.insert(0, sys.argv[1]); from longshore.supervisor import birth; "
+    "print(getattr(birth, sys.argv[2])(*sys.argv[3:]) or '', end='')"
 )
 
 
-def _users_fault(folders: list[str]) -> str | None:
-    """Why instances can't have users of their own; None: they can."""
-    command = [sys.executable, "-I", "-S", "-c", _LOOK, _SOURCE, *folders]
+def _fault(question: str, words: list[str]) -> str | None:
+    command = [sys.executable, "-I", "-S", "-c", _LOOK, _SOURCE, question, *words]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env={})
     if done.returncode != 0:
         return done.stderr.strip().rpartition("\n")[2] or f"the look at it ended with {done.returncode}"

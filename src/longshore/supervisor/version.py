@@ -10,7 +10,7 @@ import longshore.host
 import longshore.supervisor
 
 # Of `longshore.host`, what the supervisor is made of.
-_HOST = ("cgroups", "firewall", "lines", "links", "mounts", "namespaces", "processes", "supervised")
+_HOST = ("cgroups", "firewall", "lines", "links", "loops", "mounts", "namespaces", "processes", "supervised")
 
 
 @functools.cache

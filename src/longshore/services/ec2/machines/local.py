@@ -34,6 +34,11 @@ Supervise = Callable[[], Awaitable[Path]]
 _RESERVE_MIB_MIN = 512  # for the server, the supervisor and the rest of the host
 _RESERVE_SHARE = 0.1
 _RETRY_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0)
+# Of what the state's disk has free; the rest is for the database, logs and images.
+_DISK_RESERVE_MIB_MIN = 2048
+_DISK_RESERVE_SHARE = 0.2
+_DISK_MIB_MIN = 1024
+_DISK_MIB_MAX = 30 * 1024  # ECS developer guide, "Amazon ECS-optimized AMIs": one volume of 30 GiB
 _AWAY_SECONDS = 60.0  # how long a request waits for a supervisor
 
 
@@ -45,6 +50,7 @@ class LocalMachines:
         self._settings = house.settings
         self._supervise = supervise
         self._capacity = capacity_of_host(house.settings.vcpus, house.settings.memory_mib)
+        self._disk_mib = disk_of_host(house.settings.state)
         self._sizes: dict[str, tuple[int, int]] = {}  # all that has been promised, from before the launch on
         self._alive: set[str] = set()
         self._connection: Connection | None = None
@@ -128,6 +134,7 @@ class LocalMachines:
             private_ip=order.private_ip,
             vcpus=order.vcpus,
             memory_mib=order.memory_mib,
+            disk_mib=disk_share(self._disk_mib, order.vcpus, self._capacity[0]),
             hostname=f"ip-{order.private_ip.replace('.', '-')}.{internal_domain(order.region)}",
             mac=mac(order.private_ip),
             hop_limit=int(options.get("HttpPutResponseHopLimit", 1)),
@@ -224,6 +231,29 @@ def capacity_of_host(vcpus: int | None, memory_mib: int | None) -> tuple[int, in
         total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // (1024 * 1024)
         memory_mib = max(0, int(total - max(_RESERVE_MIB_MIN, total * _RESERVE_SHARE)))
     return vcpus, memory_mib
+
+
+def disk_of_host(state: Path | None) -> int | None:
+    """What instances may write in all, in MiB: of what is free now, and of what earlier ones' disks have taken.
+
+    None: there is no disk to look at.
+    """
+    if state is None or not state.is_dir():
+        return None
+    found = os.statvfs(state)
+    taken = sum(file.stat().st_blocks * 512 for file in state.glob("instances/*/disk"))
+    free_mib = (found.f_bavail * found.f_frsize + taken) // (1024 * 1024)
+    return max(0, int(free_mib - max(_DISK_RESERVE_MIB_MIN, free_mib * _DISK_RESERVE_SHARE)))
+
+
+def disk_share(disk_mib: int | None, vcpus: int, vcpus_of_all: int) -> int | None:
+    """The size of an instance's disk: its share by vCPUs, so that all together get no more than there is. Pure.
+
+    Nobody gets less than can be worked with, though then it may be promised twice.
+    """
+    if disk_mib is None:
+        return None
+    return min(_DISK_MIB_MAX, max(_DISK_MIB_MIN, disk_mib * vcpus // max(1, vcpus_of_all)))
 
 
 def _unheard(instance_id: str, state: str, reason: str | None) -> None:

@@ -1,0 +1,72 @@
+"""Files as disks: a file's own size bounds what can be written to the file system in it. Only the standard library is
+imported, as in namespaces.py.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import struct
+import subprocess
+
+from longshore.host import mounts
+
+_CONTROL = "/dev/loop-control"
+_GET_FREE = 0x4C82
+_CONFIGURE = 0x4C0A  # Linux 5.8: all at once, so that no other process sees it half done
+_AUTOMATIC_END = 4
+_DIRECT = 16  # past the page cache, which has these pages already, as the file system's
+# struct loop_config: the file's descriptor, block size, struct loop_info64 (of which only lo_flags), reserved.
+_CONFIG = struct.Struct("=II 52x I 176x 64x")
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def make_disk(file: str, size_mib: int, *, owner: int) -> None:
+    """An empty file system in a new file, whose root belongs to `owner`. OSError.
+
+    The file takes of its own disk what is written to it, and no more than its size. Nothing in it outlives a crash of the
+    machine, so there is no journal.
+    """
+    with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as made:
+        made.truncate(size_mib * 1024 * 1024)
+    command = [
+        "mkfs.ext4", "-q", "-F", "-m", "0", "-O", "^has_journal",
+        "-E", f"lazy_itable_init=1,nodiscard,root_owner={owner}:{owner}", file,
+    ]  # fmt: skip
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, env={"PATH": _PATH}, stdin=subprocess.DEVNULL)
+    except FileNotFoundError:
+        raise OSError(errno.ENOENT, "the program `mkfs.ext4` is not installed") from None
+    if done.returncode != 0:
+        raise OSError(errno.EIO, f"mkfs.ext4: {done.stderr.strip()}")
+
+
+def mount_disk(file: str, place: str, *, flags: int = 0) -> None:
+    """Mounts a disk of `make_disk`. When the last mount of it is gone the kernel lets go of the file. OSError."""
+    device, opened = _attach(file)
+    try:
+        # Its tables of inodes are zero, as the file is: nobody needs to write that down.
+        mounts.mount("ext4", place, source=device, flags=flags, options="noinit_itable")
+    finally:
+        os.close(opened)
+
+
+def _attach(file: str) -> tuple[str, int]:
+    """(the device, a descriptor that holds it)."""
+    backing = os.open(file, os.O_RDWR | os.O_CLOEXEC)
+    control = os.open(_CONTROL, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        while True:
+            device = f"/dev/loop{fcntl.ioctl(control, _GET_FREE)}"
+            opened = os.open(device, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                fcntl.ioctl(opened, _CONFIGURE, _CONFIG.pack(backing, 0, _AUTOMATIC_END | _DIRECT))
+                return device, opened
+            except OSError as error:
+                os.close(opened)
+                if error.errno != errno.EBUSY:  # Somebody else was given the same free one.
+                    raise
+    finally:
+        os.close(control)
+        os.close(backing)
