@@ -236,6 +236,8 @@ def names_resource(pattern: str, resource: str, variables: bool, context: Contex
         return True
     if resource == "*":
         return False
+    if len(arn_parts(pattern)) < 2:
+        return False
     parts = ["arn", *arn_parts(pattern)[1:]]
     parts += ["*"] * (6 - len(parts))
     return fits_arn(parts, resource, (False, variables), context)
@@ -278,7 +280,7 @@ def holds(operator: str, key: str, values: list[str], variables: bool, context: 
 def matches(operator: str, wanted: str, given: str, variables: bool, context: Context) -> bool:
     try:
         if operator in ("stringequals", "stringequalsignorecase", "bool"):
-            cut = characters(wanted, variables, context)
+            cut = characters(wanted, variables and operator != "bool", context)
             if cut is None:
                 return False
             written = "".join(character for _, character in cut)

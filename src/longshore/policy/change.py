@@ -39,8 +39,8 @@ def _spare(statement: dict[str, Any], action: str) -> dict[str, Any] | None:
     return {**statement, "Action": left} if left and len(left) < len(actions) else None
 
 
-def with_statement(document: dict[str, Any], statement: dict[str, Any]) -> dict[str, Any]:
-    return {**document, "Statement": [*listed(document["Statement"]), statement]}
+def with_statements(document: dict[str, Any], statements: list[dict[str, Any]]) -> dict[str, Any]:
+    return {**document, "Statement": [*listed(document["Statement"]), *statements]}
 
 
 def trusting(document: dict[str, Any], service: str) -> dict[str, Any]:

@@ -158,7 +158,8 @@ def compared(read: Callable[[str], Decimal], compare: Callable[[Any, Any], bool]
 
 
 def boolean(values: Sequence[str], variables: bool) -> Test:
-    return string_equals_ignore_case(values, variables)
+    # IAM user guide, "Policy variables and tags": variables are for string and ARN operators.
+    return string_equals_ignore_case(values, False)
 
 
 def binary_equals(values: Sequence[str], variables: bool) -> Test:

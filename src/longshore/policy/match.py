@@ -296,7 +296,10 @@ def resources(names: Iterable[str], *, variables: bool) -> Resources:
             everything = True
             continue
         # Seen at AWS: a short ARN is filled up with `*`, and its first word is taken for `arn` whatever it is.
-        parts = ["arn", *arn_parts(name)[1:]]
+        _, *more = arn_parts(name)
+        if not more:
+            continue  # A word alone, which no checked document has, names nothing.
+        parts = ["arn", *more]
         name = ":".join(parts + ["*"] * (6 - len(parts)))
         pattern = arn_pattern(name, variables=variables)
         if pattern is None:

@@ -90,6 +90,8 @@ def check_resource_policy(text: str) -> None:
     _check_sids(statements)
     _check_actions_present(statements)
     _check_conditions(statements)
+    _check_arn_lengths(statements)
+    _check_resource_form(statements)
     _check_action_form(statements)
 
 
