@@ -170,3 +170,18 @@ class BatchHouse:
     def assert_memory_is_the_store(self) -> None:
         found = snapshots.differences(self.house.house)
         assert not found, found
+
+
+def heard(batch: BatchHouse, detail_type: str) -> list[tuple[str, str]]:
+    """(id of the job, its status) of each event of the type, from now on."""
+    told: list[tuple[str, str]] = []
+    outbox = batch.house.house.outbox
+    append, hears = outbox.append, outbox.hears
+
+    def hear(transaction: Any, event: Any) -> None:
+        if event.detail_type == detail_type:
+            told.append((event.resource.rpartition("/")[2], event.detail["status"]))
+        append(transaction, event)
+
+    outbox.append, outbox.hears = hear, lambda asked: asked == detail_type or hears(asked)
+    return told

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from in_process import ACCOUNT, REGION, InProcessHouse
 from longshore.kit.call import Call
-from longshore.services.batch import life, lifecycle, store
+from longshore.services.batch import children, life, lifecycle, store
 from longshore.services.batch.records import Intent, Job
 
 RESOURCES: dict[str, Any] = {
@@ -157,6 +157,19 @@ class Room:
     def submit(self, name: str = "job", queue: str = "q", definition: str = "jd", **more: Any) -> str:
         answer = self.batch.submit_job(jobName=name, jobQueue=queue, jobDefinition=definition, **more)
         return str(answer["jobId"])
+
+    def array(self, size: int, **more: Any) -> str:
+        return self.submit(arrayProperties={"size": size}, **more)
+
+    def spawn(self, job_id: str) -> None:
+        """An array is released, as the scheduler would do it."""
+        self.befall(job_id, lifecycle.Released())
+        self.go_through()
+
+    def go_through(self) -> None:
+        """What is to be done with the children of arrays is done."""
+        while self.read(children.is_waited_for):
+            self.write(lambda call: (children.tell_of_ends(call), children.go_through(call)))
 
     def job(self, job_id: str) -> dict[str, Any]:
         """As DescribeJobs shows it."""

@@ -5,15 +5,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec import Struct
 
-from longshore.services.batch import snapshots
-from longshore.services.batch.records import ACTIVE, TERMINAL, Attempt, Instance, Job, Status
+from longshore.services.batch import arrays, snapshots
+from longshore.services.batch.records import ACTIVE, TERMINAL, Array, Attempt, Instance, Job, Status
 
 if TYPE_CHECKING:
     from simulation.world import World
 
 _JOB = msgspec.json.Decoder(Job)
 _INSTANCE = msgspec.json.Decoder(Instance)
+_ARRAY = msgspec.json.Decoder(Array)
+
+
+class Submission(Struct, frozen=True):
+    """What was asked for with a job whose id was answered."""
+
+    parents: tuple[str, ...] = ()  # ids of the jobs that it depends on
+    size: int | None = None  # None: no array
+    is_sequential: bool = False
+    counterparts: tuple[str, ...] = ()  # arrays on whose children its own depend, each on that of its index
 
 
 class Watch:
@@ -21,9 +32,10 @@ class Watch:
 
     def __init__(self) -> None:
         self.world: World | None = None
-        self.acknowledged: dict[str, tuple[str, ...]] = {}  # job id -> ids of the jobs it depends on
+        self.acknowledged: dict[str, Submission] = {}  # by job id
         self._seen: dict[int, tuple[int, Job]] = {}  # number -> version, job
         self._by_id: dict[str, Job] = {}
+        self._arrays: dict[int, tuple[int, Array]] = {}  # number -> version, array
         self.steps = 0
 
     def check(self) -> None:
@@ -33,6 +45,9 @@ class Watch:
         changed = self._changed_jobs()
         for job, before in changed:
             self._check_job(job, before)
+        touched = {job.array or job.number for job, _ in changed} | self._changed_arrays()
+        for number in sorted(touched & self._arrays.keys()):
+            self._check_array(self._arrays[number][1])
         if changed:
             self._check_capacity()
         if self.steps % 16 == 0:
@@ -53,6 +68,44 @@ class Watch:
             self._by_id[job.job_id] = job
         return changed
 
+    def _changed_arrays(self) -> set[int]:
+        assert self.world is not None
+        changed: set[int] = set()
+        for number, version, document in self.world._disk._writer.execute(
+            "SELECT number, version, document FROM batch_arrays"
+        ).fetchall():
+            seen = self._arrays.get(number)
+            if seen is None or seen[0] != version:
+                self._arrays[number] = (version, _ARRAY.decode(document))
+                changed.add(number)
+        return changed
+
+    def _check_array(self, array: Array) -> None:
+        """Each child is in one place, is counted where it is, and the parent ends with the last of them."""
+        parent = self._seen[array.number][1]
+        sets = [arrays.bits(kept) for kept in (array.unborn, array.waiting, array.ready, array.dropped)]
+        counted = [0] * len(Status)
+        counted[Status.PENDING] += sets[1].bit_count()
+        counted[Status.RUNNABLE] += sets[2].bit_count()
+        counted[Status.FAILED] += sets[3].bit_count()
+        for index in range(array.size):
+            row = self._seen.get(array.first + index)
+            places = sum(each >> index & 1 for each in sets)
+            assert places + (row is not None) == 1, f"child {index} is in {places} sets, with {row}: {array}"
+            if row is not None:
+                assert (row[1].array, row[1].index) == (array.number, index), f"it is no child of its array: {row[1]}"
+                counted[row[1].status] += 1
+        assert tuple(counted) == array.counts, f"counted {counted}: {array}"
+        assert sum(counted) + sets[0].bit_count() == array.size
+        assert (parent.status in TERMINAL) == array.has_ended, f"it ended without its children: {parent}, {array}"
+        if parent.status in TERMINAL:
+            succeeded = array.counts[Status.SUCCEEDED] == array.size
+            assert (parent.status is Status.SUCCEEDED) == succeeded, f"it ended otherwise than its children: {parent}"
+
+    def _submission(self, job: Job) -> Submission:
+        """What a child was submitted with is what its parent was."""
+        return self.acknowledged.get(job.job_id.partition(":")[0], Submission())
+
     def _check_job(self, job: Job, before: Job | None) -> None:
         assert self.world is not None
         assert len(job.attempts) <= job.attempts_allowed, f"more attempts than allowed: {job}"
@@ -61,14 +114,21 @@ class Watch:
             assert before.status not in TERMINAL or job == before, f"an end is an end: {before} became {job}"
             assert job.attempts[: len(before.attempts)] == before.attempts, f"an attempt was rewritten: {job}"
         if job.status >= Status.STARTING and job.status not in TERMINAL:
-            for parent in self.acknowledged.get(job.job_id, ()):
+            submission = self._submission(job)
+            before_it = list(submission.parents)
+            if job.index is not None:
+                before_it += [f"{other}:{job.index}" for other in submission.counterparts]
+                if submission.is_sequential and job.index:
+                    before_it.append(f"{job.job_id.partition(':')[0]}:{job.index - 1}")
+            for parent in before_it:
                 assert self._by_id[parent].status is Status.SUCCEEDED, f"a child ran before its parent: {job}"
+        assert job.size is None or job.status not in (Status.RUNNABLE, *ACTIVE), f"an array ran itself: {job}"
         if job.status in ACTIVE:
             assert job.instance is not None and job.environment is not None, f"it runs nowhere: {job}"
         for number, attempt in enumerate(job.attempts, 1):
             self._check_attempt(job, number, attempt)
         self._check_fence(job, before)
-        if job.status is Status.SUCCEEDED:
+        if job.status is Status.SUCCEEDED and job.size is None:
             assert job.attempts and job.attempts[-1].exit_code == 0, f"a false success: {job}"
 
     def _check_attempt(self, job: Job, number: int, attempt: Attempt) -> None:
@@ -115,8 +175,11 @@ class Watch:
         """Every waiting job has a reason."""
         assert self.world is not None
         for job in [job for _, job in self._seen.values() if job.status not in TERMINAL]:
-            answer = await self.world.explain(job.job_id)
-            assert answer["reasons"], f"it waits without a reason: {answer}"
+            # Of an array, its children, whether they have rows or not.
+            ids = [f"{job.job_id}:{index}" for index in range(job.size)] if job.size is not None else []
+            for job_id in [job.job_id, *ids]:
+                answer = await self.world.explain(job_id)
+                assert answer["reasons"], f"it waits without a reason: {answer}"
 
     def check_end(self) -> None:
         """Once faults have ended and time has passed: nothing acknowledged was lost, and all of it has ended as it must."""
@@ -128,6 +191,9 @@ class Watch:
         for job in self._by_id.values():
             assert job.status in TERMINAL, f"it never ended: {job}"
             asked = job.is_cancelled or job.is_terminated or job.status_reason == "Dependent Job failed"
+            if job.size is not None:
+                assert asked or job.status_reason in (None, "Array Child Job failed"), f"it failed for nothing: {job}"
+                continue
             timed_out = job.status_reason == "Job attempt duration exceeded timeout"
             if job.status is Status.FAILED and not asked and not timed_out:
                 assert len(job.attempts) == job.attempts_allowed, f"it gave up early: {job}"

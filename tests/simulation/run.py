@@ -18,7 +18,7 @@ from typing import Any
 import structlog
 from msgspec import Struct
 
-from simulation.invariants import Watch, summary
+from simulation.invariants import Submission, Watch, summary
 from simulation.world import HARSH, POLICY, TRUST, Faults, ServerDown, World
 
 _SUBMITTED_WITHIN_SECONDS = 60.0
@@ -113,15 +113,13 @@ async def _live(world: World, watch: Watch, jobs: int) -> None:
     random = world.random
     for _ in range(jobs):
         await asyncio.sleep(random.expovariate(jobs / _SUBMITTED_WITHIN_SECONDS))
-        parents = random.sample(
-            sorted(watch.acknowledged), min(len(watch.acknowledged), random.choice((0, 0, 0, 1, 2)))
-        )
+        submission = _submission(world, watch)
         with contextlib.suppress(ServerDown):
             # Not acknowledged: it may be there or not.
-            job_id = (await world.call("batch", "SubmitJob", _request(world, parents)))["jobId"]
-            watch.acknowledged[job_id] = tuple(parents)
+            job_id = (await world.call("batch", "SubmitJob", _request(world, submission)))["jobId"]
+            watch.acknowledged[job_id] = submission
         if watch.acknowledged and random.random() < 0.15:
-            called_off = random.choice(sorted(watch.acknowledged))
+            called_off = _one_of(world, watch, random.choice(sorted(watch.acknowledged)))
             operation = random.choice(("CancelJob", "TerminateJob"))
             with contextlib.suppress(ServerDown):
                 await world.call("batch", operation, {"jobId": called_off, "reason": "no longer needed"})
@@ -132,7 +130,29 @@ async def _live(world: World, watch: Watch, jobs: int) -> None:
     await asyncio.sleep(max(0.0, left))
 
 
-def _request(world: World, parents: list[str]) -> dict[str, Any]:
+def _submission(world: World, watch: Watch) -> Submission:
+    """A job or, now and then, an array, which may depend on what was submitted before."""
+    random = world.random
+    there = sorted(watch.acknowledged)
+    chosen = random.sample(there, min(len(there), random.choice((0, 0, 0, 1, 2))))
+    parents = tuple(_one_of(world, watch, job_id) for job_id in chosen)
+    if random.random() >= 0.2:
+        return Submission(parents)
+    size = random.choice((2, 2, 3, 3, 5))
+    alike = [job_id for job_id in there if watch.acknowledged[job_id].size == size]
+    counterparts = tuple(random.sample(alike, min(len(alike), random.choice((0, 1, 1, 2)))))
+    return Submission(parents if random.random() < 0.3 else (), size, random.random() < 0.3, counterparts)
+
+
+def _one_of(world: World, watch: Watch, job_id: str) -> str:
+    """The job, or, of an array, now and then one of its children."""
+    size = watch.acknowledged[job_id].size
+    if size is None or world.random.random() < 0.5:
+        return job_id
+    return f"{job_id}:{world.random.randrange(size)}"
+
+
+def _request(world: World, submission: Submission) -> dict[str, Any]:
     random = world.random
     codes = ",".join(str(random.choice((0, 0, 1, 3))) for _ in range(random.randint(1, 3)))
     said = {
@@ -155,8 +175,13 @@ def _request(world: World, parents: list[str]) -> dict[str, Any]:
             ],
         },
         "retryStrategy": {"attempts": random.randint(1, 3)},
-        "dependsOn": [{"jobId": parent} for parent in parents],
+        "dependsOn": [{"jobId": parent} for parent in submission.parents],
     }
+    if submission.size is not None:
+        request["arrayProperties"] = {"size": submission.size}
+        request["dependsOn"] += [{"jobId": each, "type": "N_TO_N"} for each in submission.counterparts]
+        if submission.is_sequential:
+            request["dependsOn"].append({"type": "SEQUENTIAL"})
     if random.random() < 0.2:
         request["timeout"] = {"attemptDurationSeconds": 60}
     return request

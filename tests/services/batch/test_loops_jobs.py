@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from batch_house import BatchHouse
+from batch_house import BatchHouse, heard
 from in_process import InProcessHouse
 
 EXITED = "Essential container in task exited"
@@ -329,21 +329,6 @@ def test_the_queue_of_higher_priority_is_served_first(batch: BatchHouse) -> None
 
 
 # --- events ---
-
-
-def heard(batch: BatchHouse, detail_type: str) -> list[tuple[str, str]]:
-    """(id of the job, its status) of each event of the type, from now on."""
-    told: list[tuple[str, str]] = []
-    outbox = batch.house.house.outbox
-    append, hears = outbox.append, outbox.hears
-
-    def hear(transaction: Any, event: Any) -> None:
-        if event.detail_type == detail_type:
-            told.append((event.resource.rpartition("/")[2], event.detail["status"]))
-        append(transaction, event)
-
-    outbox.append, outbox.hears = hear, lambda asked: asked == detail_type or hears(asked)
-    return told
 
 
 def test_each_change_of_a_job_is_told_once(batch: BatchHouse) -> None:

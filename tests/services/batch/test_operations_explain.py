@@ -148,3 +148,37 @@ def test_one_that_is_not_there_or_not_ones_own_is_not_explained(ready: Room) -> 
 @pytest.mark.parametrize("path", ["", "a/b"])
 def test_other_paths_are_not_offered(ready: Room, path: str) -> None:
     assert ask(ready, path)[0] == 404
+
+
+def test_a_child_is_explained_and_so_is_its_parent(ready: Room) -> None:
+    first = ready.array(3)
+    second = ready.array(3, dependsOn=[{"jobId": first, "type": "N_TO_N"}, {"type": "SEQUENTIAL"}])
+    third = ready.array(3, dependsOn=[{"jobId": first}])
+    assert explained(ready, f"{first}:0")["reasons"] == ["the scheduler has not looked at it yet"]
+    for job_id in (first, second):
+        ready.spawn(job_id)
+    ready.befall(third, Waits())
+    parent = explained(ready, first)
+    assert parent["arrayProperties"]["statusSummary"]["RUNNABLE"] == 3
+    assert parent["reasons"][0] == "it ends when all its 3 children have: 3 RUNNABLE"
+    assert parent["reasons"][1].startswith("child 0: compute environment ce")
+    child = explained(ready, f"{first}:2")
+    assert child["reasons"][0] == "2 jobs are before it in job queue q, which starts them in order"
+    assert explained(ready, f"{second}:0")["reasons"] == [f"it depends on job {first}:0 (N_TO_N), which is RUNNABLE"]
+    assert explained(ready, f"{second}:2")["reasons"] == [
+        f"it depends on job {first}:2 (N_TO_N), which is RUNNABLE",
+        f"it depends on job {second}:1 (SEQUENTIAL), which is PENDING",
+    ]
+    assert explained(ready, second)["reasons"] == [
+        "it ends when all its 3 children have: 3 PENDING",
+        f"child 0: it depends on job {first}:0 (N_TO_N), which is RUNNABLE",
+    ]
+    assert explained(ready, third)["reasons"] == [f"it depends on job {first} (job), which is PENDING"]
+    assert explained(ready, f"{third}:1")["reasons"] == [
+        "its array has not been released yet",
+        f"it depends on job {first} (job), which is PENDING",
+    ]
+    ready.batch.terminate_job(jobId=first, reason="enough")
+    ready.go_through()
+    assert explained(ready, first)["reasons"] == ["its 3 children have ended (3 FAILED): enough"]
+    assert explained(ready, f"{first}:1")["reasons"] == ["it ended without an attempt: enough"]

@@ -35,7 +35,7 @@ def go_through(call: Call) -> None:
     parent = store.parent(call.transaction, array.number)
     inner = within(call, parent.account, parent.region)
     if array.call_off_from is not None:
-        _call_off(inner, array, array.call_off_from)
+        _call_off(inner, parent, array, array.call_off_from)
     elif array.spawn_from is not None:
         _spawn(inner, parent, array, array.spawn_from)
     elif array.drop_from is not None:
@@ -91,12 +91,16 @@ def _has_succeeded(call: Call, array: Array, index: int) -> bool:
 # --- called off, dropped ---
 
 
-def _call_off(call: Call, array: Array, low: int) -> None:
+def _call_off(call: Call, parent: Job, array: Array, low: int) -> None:
     """Those that wait for other jobs are only marked (through their parent), and fail when these have ended."""
     reason = array.called_off or ""
     event: lifecycle.Event = lifecycle.Cancelled(reason)
     if array.is_terminated:
         event = lifecycle.Terminated(reason)
+    if parent.spawned_at is None:
+        event = (
+            lifecycle.DependencyFailed()
+        )  # Those that were called off by themselves need not be waited for any more.
     high = _lose(call, array, low, arrays.bits(array.unborn) | arrays.bits(array.ready), reason, event)
     _go_on(call, array.number, call_off_from=high)
     news.queue_changed(call, array.queue)
