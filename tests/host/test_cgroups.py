@@ -5,6 +5,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from longshore.host.cgroups import Hierarchy, Limits, Mounted, limits_v1, limits_v2, mounts_in, weight
@@ -97,6 +98,77 @@ def test_limits_in_the_words_of_v2_where_swap_is_counted_apart() -> None:
         ("memory.swap.max", "33554432"),
         ("pids.max", "100"),
     ]
+
+
+def test_a_weight_is_relative_to_that_of_groups_that_were_told_nothing() -> None:
+    half = Limits(weight=50, io_weight=50, io_bytes_per_second=(("8:0", 1000), ("259:1", 2000)))
+    assert limits_v1(half) == [("cpu.shares", "512")]
+    assert limits_v2(half) == [
+        ("cpu.weight", "50"),
+        ("io.weight", "default 50"),
+        ("io.max", "8:0 rbps=1000 wbps=1000"),
+        ("io.max", "259:1 rbps=2000 wbps=2000"),
+    ]
+
+
+def v2_tree(root: Path, *groups: str, offered: str = "cpuset cpu io memory pids") -> Hierarchy:
+    """A fake one: plain files where the kernel has its own. What is written to one stays, value after value."""
+    for group in ("", *groups):
+        folder = root / group
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "cgroup.controllers").write_text(offered)
+        (folder / "cgroup.subtree_control").touch()
+        if group:
+            for file in (
+                "cpu.weight",
+                "cpu.max",
+                "memory.max",
+                "memory.low",
+                "memory.swap.max",
+                "pids.max",
+                "io.weight",
+                "io.max",
+            ):
+                (folder / file).touch()
+    return Hierarchy({"unified": Mounted(root)})
+
+
+def test_on_v2_a_group_gets_all_its_limits_and_those_above_it_none(tmp_path: Path) -> None:
+    hierarchy = v2_tree(tmp_path, "longshore", "longshore/i-1")
+    hierarchy.make("/longshore/i-1", msgspec.structs.replace(ALL, io_weight=50, io_bytes_per_second=(("8:0", 1000),)))
+    made = tmp_path / "longshore" / "i-1"
+    assert {file.name: file.read_text() for file in made.iterdir() if "cgroup" not in file.name} == {
+        "cpu.weight": "39", "cpu.max": "150000 100000", "memory.max": "67108864", "memory.low": "33554432",
+        "memory.swap.max": "33554432", "pids.max": "100", "io.weight": "default 50", "io.max": "8:0 rbps=1000 wbps=1000",
+    }  # fmt: skip
+    assert [file.read_text() for file in (tmp_path / "longshore").glob("*.max")] == [""] * 5
+    for folder in (tmp_path, tmp_path / "longshore"):
+        assert (folder / "cgroup.subtree_control").read_text() == "+cpu +memory +pids +io"
+    # A group with processes hands nothing on: the lowest is left as it is.
+    assert (made / "cgroup.subtree_control").read_text() == ""
+
+
+@pytest.mark.parametrize("file", ["cpu.weight", "cpu.max", "pids.max", "io.weight", "io.max", "memory.swap.max"])
+def test_on_v2_a_job_runs_without_a_controller_that_the_host_does_not_hand_on(tmp_path: Path, file: str) -> None:
+    hierarchy = v2_tree(tmp_path, "a")
+    (tmp_path / "a" / file).unlink()
+    hierarchy.make("/a", msgspec.structs.replace(ALL, io_weight=50, io_bytes_per_second=(("8:0", 1000),)))
+    assert (tmp_path / "a" / "memory.max").read_text() == "67108864"
+
+
+def test_on_v2_a_job_does_not_run_without_its_memorys_limit(tmp_path: Path) -> None:
+    hierarchy = v2_tree(tmp_path, "a")
+    (tmp_path / "a" / "memory.max").unlink()
+    with pytest.raises(OSError, match=r"memory.max of /a can't be set to 67108864"):
+        hierarchy.make("/a", ALL)
+
+
+def test_on_v2_all_are_killed_by_one_word_where_the_kernel_has_it(tmp_path: Path) -> None:
+    hierarchy = v2_tree(tmp_path, "a")
+    (tmp_path / "a" / "cgroup.kill").touch()
+    (tmp_path / "a" / "cgroup.procs").write_text(f"{os.getpid()}\n")
+    hierarchy.kill_all("/a")
+    assert (tmp_path / "a" / "cgroup.kill").read_text() == "1"
 
 
 def test_nothing_asked_is_nothing_written() -> None:

@@ -22,7 +22,7 @@ from msgspec import Struct
 
 # What we put limits on. cpuacct goes along with cpu, so that a group's use can be read.
 _CONTROLLERS_V1 = ("cpu", "cpuacct", "memory", "pids", "devices")
-_CONTROLLERS_V2 = ("cpu", "memory", "pids")
+_CONTROLLERS_V2 = ("cpu", "memory", "pids", "io")
 
 _MIB = 1024 * 1024
 
@@ -31,12 +31,16 @@ class Limits(Struct, frozen=True, kw_only=True):
     """None: no limit of this kind."""
 
     cpu_shares: int | None = None  # 2 to 262144, 1,024 a vCPU; what a group gets when all want more than there is
+    weight: int | None = None  # the same beside groups that nobody has told anything, who have 100; 1 to 10000
     cpus: float | None = None  # what it gets at most
     memory_mib: int | None = None
     memory_swap_mib: int | None = None  # memory and swap together; not below memory_mib
     memory_reservation_mib: int | None = None
     pids: int | None = None
     devices: tuple[str, ...] | None = None  # `c 1:3 rwm`; v1 alone: v2 knows device rules as programs only
+    # v2 alone: v1 counts what is written through the page cache as nobody's.
+    io_weight: int | None = None  # 1 to 10000, 100 where nothing is said
+    io_bytes_per_second: tuple[tuple[str, int], ...] = ()  # (`8:0`, what is read, and what is written, at most)
 
 
 NO_LIMITS = Limits()
@@ -215,6 +219,8 @@ _MAY_BE_MISSING = {
     "cpu.max",
     "cpu.shares",
     "cpu.weight",
+    "io.max",
+    "io.weight",
     "memory.memsw.limit_in_bytes",
     "memory.swap.max",
     "pids.max",
@@ -228,6 +234,8 @@ def limits_v1(limits: Limits) -> list[tuple[str, str]]:
     values: list[tuple[str, str]] = []
     if limits.cpu_shares is not None:
         values.append(("cpu.shares", str(max(2, limits.cpu_shares))))
+    if limits.weight is not None:
+        values.append(("cpu.shares", str(max(2, 1024 * limits.weight // 100))))
     if limits.cpus is not None:
         values += [("cpu.cfs_period_us", str(_PERIOD_US)), ("cpu.cfs_quota_us", str(round(limits.cpus * _PERIOD_US)))]
     if limits.memory_reservation_mib is not None:
@@ -250,6 +258,8 @@ def limits_v2(limits: Limits) -> list[tuple[str, str]]:
     values: list[tuple[str, str]] = []
     if limits.cpu_shares is not None:
         values.append(("cpu.weight", str(weight(limits.cpu_shares))))
+    if limits.weight is not None:
+        values.append(("cpu.weight", str(limits.weight)))
     if limits.cpus is not None:
         values.append(("cpu.max", f"{round(limits.cpus * _PERIOD_US)} {_PERIOD_US}"))
     if limits.memory_reservation_mib is not None:
@@ -260,6 +270,9 @@ def limits_v2(limits: Limits) -> list[tuple[str, str]]:
             values.append(("memory.swap.max", str((limits.memory_swap_mib - limits.memory_mib) * _MIB)))
     if limits.pids is not None:
         values.append(("pids.max", str(limits.pids)))
+    if limits.io_weight is not None:
+        values.append(("io.weight", f"default {limits.io_weight}"))
+    values += [("io.max", f"{device} rbps={count} wbps={count}") for device, count in limits.io_bytes_per_second]
     return values
 
 

@@ -38,6 +38,9 @@ _SAFE = mounts.NO_SUID | mounts.NO_DEVICES
 # reboot, ...). The rest stays: the agent makes containers, which takes most of them.
 _DROPPED = (2, 9, 16, 17, 20, 22, 25, 30, 32, 33, 34, 35, 36, 37, 38)
 
+# 1,024 would be as much as all containers together: the agent works for each of them, and little.
+_AGENT_SHARES = 4096
+
 USERS = 262_144  # that an instance has, root the first of them
 # Where their numbers begin, a stretch an instance: above what is given to people, services, subuids and systemd's
 # containers (systemd's UIDS-GIDS.md), below what some programs take for a sign.
@@ -324,6 +327,8 @@ def _mount_sys(root: str, cgroups: list[tuple[str, str]], leaf: str, root_id: in
 def _enter_leaf(top: str, leaf: str, root_id: int) -> None:
     folder = f"{top}/{leaf}"
     os.makedirs(folder, exist_ok=True)
+    with contextlib.suppress(OSError), open(f"{folder}/cpu.shares", "w") as file:
+        file.write(str(_AGENT_SHARES))
     with open(f"{folder}/cgroup.procs", "w") as file:
         file.write("0")
     if root_id:

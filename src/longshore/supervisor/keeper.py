@@ -47,6 +47,7 @@ log = structlog.get_logger("longshore.supervisor")
 T = TypeVar("T")
 
 CGROUP = "/longshore"
+_WEIGHT = 50  # of all instances together, beside what else is at work on the host, the server for one
 _BIRTH_SECONDS = 20.0
 _OWN_MIB = 192  # for init and agent, beside what the type has
 _PIDS = 32768  # and never more than half the numbers that the host has
@@ -425,6 +426,7 @@ class Keeper:
             instance.watching.cancel()
 
     def _make_cgroup(self, group: str, limits: Limits) -> None:
+        self._hierarchy.make(CGROUP, Limits(weight=_WEIGHT, io_weight=_WEIGHT))
         if any(folder.exists() for folder in self._hierarchy.folders(group)):
             # Left by a supervisor whose state folder is gone.
             self._hierarchy.kill_all(group)
