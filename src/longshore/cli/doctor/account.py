@@ -14,6 +14,7 @@ EC2 = "ec2.amazonaws.com"
 ECS_TASKS = "ecs-tasks.amazonaws.com"
 SPOT_FLEET = "spotfleet.amazonaws.com"
 LINKED_ROLE = "AWSServiceRoleForBatch"
+NOT_THERE_YET = "0" * 32  # the id of what is asked about before there is one
 _LINKED_PATH = ":role/aws-service-role/"
 _AWS = "arn:aws:iam::aws:policy"
 

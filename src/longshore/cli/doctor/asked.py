@@ -15,6 +15,7 @@ from longshore.cli.doctor.account import (
     EC2,
     ECS_TASKS,
     LINKED_ROLE,
+    NOT_THERE_YET,
     Account,
     Asked,
     Definition,
@@ -23,8 +24,6 @@ from longshore.cli.doctor.account import (
     Role,
     name_of,
 )
-
-_ID = "0" * 32  # of what is not there yet
 
 
 class Use(Struct, frozen=True):
@@ -113,15 +112,15 @@ def agent(account: Account, environments: Iterable[Environment]) -> Iterator[tup
     """What the agent of an instance calls, in its order; then what it does for jobs without an execution role."""
     for environment in environments:
         cluster = _cluster(account, environment)
-        instance = f"{cluster.replace(':cluster/', ':container-instance/')}/{_ID}"
+        instance = f"{cluster.replace(':cluster/', ':container-instance/')}/{NOT_THERE_YET}"
         yield "ecs:RegisterContainerInstance", cluster, {}
         yield "ecs:DiscoverPollEndpoint", "*", {}
         yield "ecs:Poll", instance, {"ecs:cluster": cluster}
         yield "ecs:SubmitContainerStateChange", cluster, {}
         yield "ecs:SubmitTaskStateChange", cluster, {}
-    without = [each for each in account.definitions if each.execution_role is None and not each.is_fargate]
-    for definition in without or [Definition(name=None)]:
-        yield from _task(account, definition)
+    for definition in account.definitions or [Definition(name=None)]:
+        if definition.execution_role is None and not definition.is_fargate:
+            yield from _task(account, definition)
 
 
 def _task(account: Account, definition: Definition) -> Iterator[tuple[str, str, dict[str, str]]]:
@@ -129,7 +128,7 @@ def _task(account: Account, definition: Definition) -> Iterator[tuple[str, str, 
     place = f"{account.region}:{account.number}"
     if definition.log_group is not None:
         prefix = (definition.name or "job").partition(":")[0]
-        stream = f"arn:aws:logs:{place}:log-group:{definition.log_group}:log-stream:{prefix}/default/{_ID}"
+        stream = f"arn:aws:logs:{place}:log-group:{definition.log_group}:log-stream:{prefix}/default/{NOT_THERE_YET}"
         yield "logs:CreateLogStream", stream, {}
         yield "logs:PutLogEvents", stream, {}
     host, _, rest = definition.image.partition("/")
@@ -156,18 +155,18 @@ def _service(account: Account, environment: Environment) -> Iterator[tuple[str, 
     cluster = _cluster(account, environment)
     in_cluster = {"ecs:cluster": cluster}
     definition = f"arn:aws:ecs:{place}:task-definition/job:1"
-    task = f"{cluster.replace(':cluster/', ':task/')}/{_ID}"
+    task = f"{cluster.replace(':cluster/', ':task/')}/{NOT_THERE_YET}"
     yield "ecs:CreateCluster", cluster, {}
     yield "ecs:DescribeClusters", cluster, {}
     yield "ecs:RegisterTaskDefinition", definition, {}
-    yield "ecs:ListTasks", f"{cluster.replace(':cluster/', ':container-instance/')}/{_ID}", in_cluster
+    yield "ecs:ListTasks", f"{cluster.replace(':cluster/', ':container-instance/')}/{NOT_THERE_YET}", in_cluster
     yield "ecs:DescribeTasks", task, in_cluster
     yield "ecs:StopTask", task, in_cluster
     yield "ecs:DeleteCluster", cluster, {}
     yield "logs:DescribeLogGroups", "*", {}
     yield "logs:CreateLogGroup", f"arn:aws:logs:{place}:log-group:/aws/batch/job", {}
     if environment.has_instances:
-        group = f"arn:aws:autoscaling:{place}:autoScalingGroup:{_ID}:autoScalingGroupName/AWSBatch-{environment.name}"
+        group = f"arn:aws:autoscaling:{place}:autoScalingGroup:{NOT_THERE_YET}:autoScalingGroupName/AWSBatch-{environment.name}"
         yield "iam:GetInstanceProfile", _profile_arn(account, environment), {}
         yield "ec2:DescribeInstances", "*", {}
         yield "ec2:CreateLaunchTemplate", f"arn:aws:ec2:{place}:launch-template/*", {}
@@ -188,7 +187,7 @@ def _service(account: Account, environment: Environment) -> Iterator[tuple[str, 
 
 
 def _cluster(account: Account, environment: Environment) -> str:
-    name = f"{environment.name or 'environment'}_Batch_{_ID}"
+    name = f"{environment.name or 'environment'}_Batch_{NOT_THERE_YET}"
     return environment.cluster or f"arn:aws:ecs:{account.region}:{account.number}:cluster/{name}"
 
 

@@ -78,8 +78,8 @@ def passing(account: Account, answers: Answers) -> Iterator[Finding]:
             code="pass-role-refused",
             of="caller",
             name=name_of(caller.arn),
-            text=f"{caller.arn} is allowed {action}, but not to hand the {names} to {to}: iam:PassRole is"
-            f" {_how(answers[ones[0].passing])}",
+            text=f"{caller.arn} is allowed {action}, but not to hand the {names} to {to}:"
+            f" {_why(answers[ones[0].passing], 'iam:PassRole')}",
             principal=caller.arn,
             actions=("iam:PassRole",),
             resources=tuple(roles),
@@ -151,8 +151,9 @@ def _another_role(
     use = Use("instance role", inside, where)
     held = asked.find_role(account, inside)
     is_broken = held is None or any(_role(account, answers, use))
-    would_do = judge.trusts(account, namesake, TAKEN_BY["instance role"]).allowed and all(
-        each in answers and answers[each].allowed for each in questions
+    trusted = judge.trusts(account, namesake, TAKEN_BY["instance role"])
+    would_do = (
+        trusted is not None and trusted.allowed and all(each in answers and answers[each].allowed for each in questions)
     )
     if not is_broken or not would_do:
         return None
@@ -183,7 +184,10 @@ def _role(account: Account, answers: Answers, use: Use) -> Iterator[Finding]:
         yield from _missing(account, use)
         return
     trusted = judge.trusts(account, role, TAKEN_BY[use.kind])
-    if not trusted.allowed or not trusted.is_sure:
+    if trusted is None:
+        text = f"the trust policy of the role {role.name} is of no form that is understood"
+        yield _of_role("trust-unsure", use, role.name, text, (), level="unsure")
+    elif not trusted.allowed or not trusted.is_sure:
         yield _untrusted(role, use, trusted)
     yield from _refused(account, answers, role, use)
 
@@ -243,17 +247,16 @@ def _refused(account: Account, answers: Answers, role: Role, use: Use) -> Iterat
 
 def _unallowed(account: Account, role: Role, use: Use, by: str, silent: list[Asked]) -> Finding:
     actions = list(dict.fromkeys(each.action for each in silent))
-    wanted = [(each.action, each.resource) for each in silent]
     if by == "organization":
         text = f"the organization's service control policies do not allow {_and(actions)} to the {use.kind} {role.name}"
         return _of_role("organization-refuses", use, role.name, text, (), about=tuple(silent))
     if by == "boundary":
         text = f"the permissions boundary of the {use.kind} {role.name} does not allow {_and(actions)}"
         return _of_role(
-            "boundary-refuses", use, role.name, text, mend.widen_boundary(role, wanted), about=tuple(silent)
+            "boundary-refuses", use, role.name, text, mend.widen_boundary(role, silent), about=tuple(silent)
         )
     text = f"no policy of the {use.kind} {role.name} allows {_and(actions)}"
-    return _of_role("actions-refused", use, role.name, text, mend.allow(account, role, use.kind, wanted),
+    return _of_role("actions-refused", use, role.name, text, mend.allow(account, role, use.kind, silent),
                     about=tuple(silent))  # fmt: skip
 
 
@@ -350,11 +353,10 @@ CHECKS: tuple[Check, ...] = (passing, profiles, roles, definitions, environments
 # --- words ---
 
 
-def _how(answer: Answer) -> str:
-    where = {"organization": "by the organization", "boundary": "by a permissions boundary"}.get(
-        answer.by, "by a policy"
-    )
-    return f"denied {where}" if answer.is_explicit else f"not allowed {where}"
+def _why(answer: Answer, action: str) -> str:
+    what = {"organization": "service control policy of the organization", "boundary": "permissions boundary"}
+    kind = what.get(answer.by, "policy")
+    return f"a {kind} denies {action}" if answer.is_explicit else f"no {kind} allows {action}"
 
 
 def _trusted_by(role: Role) -> list[str]:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from longshore.cli.doctor import asked, checks, judge, mend
 from longshore.cli.doctor.account import Account, Answer, Asked
 from longshore.cli.doctor.checks import Finding
-from longshore.cli.doctor.read import Reader, Wanted
+from longshore.cli.doctor.read import FAILURES, Reader, Wanted, said
 from longshore.cli.doctor.show import Report
 
 Agrees = Callable[[str, str], bool]  # what is wrong, the command that mends it -> whether to carry it out
@@ -88,6 +86,6 @@ def _carried_out(reader: Reader, finding: Finding) -> str | None:
     for each in finding.todo:
         try:
             reader.carry_out(each)
-        except (ClientError, BotoCoreError) as error:
-            return str(error)
+        except FAILURES as error:
+            return said(error)
     return None

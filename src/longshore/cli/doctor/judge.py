@@ -15,13 +15,13 @@ from longshore.policy.document import Document, compile_document
 from longshore.policy.evaluate import Policies, Question, evaluate
 
 
-def trusts(account: Account, role: Role, by: str) -> Answer:
-    """Whether the service may take the role."""
+def trusts(account: Account, role: Role, by: str) -> Answer | None:
+    """Whether the service may take the role. None: its trust policy is of no form that is understood."""
     context: dict[str, str | list[str]] = {"aws:sourceaccount": account.number, "aws:requestedregion": account.region}
     question = Question(service(by, account.number), "sts:AssumeRole", role.arn, context)
     document = _compiled(role.trust)
     if document is None:
-        return Answer(False, "identity")
+        return None
     decision = evaluate(question, Policies(), document, "trust")
     unknown = _names([document], question.action) - set(context)
     missing = doubt.open_keys(question, Policies(), unknown, document, "trust")

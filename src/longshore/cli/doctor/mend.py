@@ -7,12 +7,24 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Sequence
 from typing import Any
 
 from botocore import xform_name
 from msgspec import Struct
 
-from longshore.cli.doctor.account import LINKED_ROLE, MANAGED, TAKEN_BY, Account, Kind, Policy, Role, name_of
+from longshore.cli.doctor.account import (
+    LINKED_ROLE,
+    MANAGED,
+    NOT_THERE_YET,
+    TAKEN_BY,
+    Account,
+    Asked,
+    Kind,
+    Policy,
+    Role,
+    name_of,
+)
 from longshore.policy import change
 from longshore.policy.document import compile_document
 
@@ -100,27 +112,25 @@ def trust(role: Role, kind: Kind) -> tuple[Do, ...]:
 # --- permissions ---
 
 
-def allow(account: Account, role: Role, kind: Kind, refused: list[tuple[str, str]]) -> tuple[Do, ...]:
-    """Actions and resources that no policy of the role allows: AWS's own policy for it, or one with just these."""
+def allow(account: Account, role: Role, kind: Kind, refused: Sequence[Asked]) -> tuple[Do, ...]:
+    """What no policy of the role allows: by AWS's own policy for it, or by one with just that."""
     managed = MANAGED[kind]
     if managed is not None and managed in account.managed and gives(account.managed[managed], refused):
         return (Do("iam", "AttachRolePolicy", {"RoleName": role.name, "PolicyArn": managed}),)
     name = f"allow-{kind.replace(' ', '-')}"
-    document = _adding(role.policies, name, _statement(refused))
-    return (
-        Do(
-            "iam",
-            "PutRolePolicy",
-            {"RoleName": role.name, "PolicyName": name, "PolicyDocument": _json(document)},
-        ),
-    )
+    document = _json(_adding(role.policies, name, _statements(refused)))
+    return (Do("iam", "PutRolePolicy", {"RoleName": role.name, "PolicyName": name, "PolicyDocument": document}),)
 
 
-def gives(document: dict[str, Any], refused: list[tuple[str, str]]) -> bool:
-    """Whether the policy allows all of it without a condition that would have to hold."""
+def gives(document: dict[str, Any], refused: Sequence[Asked]) -> bool:
+    """Whether the policy allows all of it, under no condition but those that its context fulfils."""
     compiled = compile_document(document)
     return all(
-        any(statement.applies(resource, {}) for statement in compiled.on(action)[1]) for action, resource in refused
+        any(
+            statement.applies(each.resource, {key.lower(): value for key, value in each.context})
+            for statement in compiled.on(each.action)[1]
+        )
+        for each in refused
     )
 
 
@@ -137,7 +147,7 @@ def allow_passing(user: str, policies: tuple[Policy, ...], roles: list[str], to:
     given = {
         f"{kind}Name": name_of(user),
         "PolicyName": name,
-        "PolicyDocument": _json(_adding(policies, name, statement)),
+        "PolicyDocument": _json(_adding(policies, name, [statement])),
     }
     return (Do("iam", f"Put{kind}Policy", given),)
 
@@ -151,11 +161,11 @@ def deny_no_more(role: Role, action: str, resource: str) -> tuple[Do, ...]:
     return ()
 
 
-def widen_boundary(role: Role, refused: list[tuple[str, str]]) -> tuple[Do, ...]:
+def widen_boundary(role: Role, refused: Sequence[Asked]) -> tuple[Do, ...]:
     boundary = role.boundary
     if boundary is None or boundary.document is None:
         return ()
-    return _replaced(role, boundary, change.with_statement(boundary.document, _statement(refused)))
+    return _replaced(role, boundary, change.with_statements(boundary.document, _statements(refused)))
 
 
 def _replaced(role: Role, policy: Policy, document: dict[str, Any] | None) -> tuple[Do, ...]:
@@ -179,20 +189,25 @@ def _replaced(role: Role, policy: Policy, document: dict[str, Any] | None) -> tu
     return Do("iam", "DeletePolicyVersion", {"PolicyArn": policy.name, "VersionId": policy.oldest}), made
 
 
-def _statement(refused: list[tuple[str, str]]) -> dict[str, Any]:
-    actions = list(dict.fromkeys(action for action, _ in refused))
-    resources = list(dict.fromkeys(resource for _, resource in refused))
-    if "*" in resources or any("0" * 32 in each for each in resources):
-        resources = ["*"]  # What is asked about is not there yet.
-    return {"Effect": "Allow", "Action": _one(actions), "Resource": _one(resources)}
+def _statements(refused: Sequence[Asked]) -> list[dict[str, Any]]:
+    """As narrow as what was asked; where its id is not known yet, for all of its kind."""
+    actions: dict[str, list[str]] = {}
+    for each in refused:
+        of = actions.setdefault(each.resource.replace(NOT_THERE_YET, "*"), [])
+        if each.action not in of:
+            of.append(each.action)
+    resources: dict[tuple[str, ...], list[str]] = {}
+    for resource, asked in actions.items():
+        resources.setdefault(tuple(asked), []).append(resource)
+    return [{"Effect": "Allow", "Action": _one(list(asked)), "Resource": _one(of)} for asked, of in resources.items()]
 
 
-def _adding(policies: tuple[Policy, ...], name: str, statement: dict[str, Any]) -> dict[str, Any]:
+def _adding(policies: tuple[Policy, ...], name: str, statements: list[dict[str, Any]]) -> dict[str, Any]:
     """An inline policy of that name may be there already."""
     for policy in policies:
         if (policy.held_as, policy.name) == ("inline", name) and policy.document is not None:
-            return change.with_statement(policy.document, statement)
-    return {"Version": "2012-10-17", "Statement": [statement]}
+            return change.with_statements(policy.document, statements)
+    return {"Version": "2012-10-17", "Statement": statements}
 
 
 def _one(values: list[str]) -> str | list[str]:

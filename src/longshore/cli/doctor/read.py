@@ -11,6 +11,7 @@ from typing import Any
 from botocore import xform_name
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 from botocore.session import Session
 
 from longshore.cli.doctor.account import (
@@ -33,6 +34,8 @@ from longshore.cli.doctor.account import (
 from longshore.cli.doctor.mend import Do
 
 _CONFIG = Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 3})
+# A server that does not know an operation may answer in no form of AWS's at all.
+FAILURES = (ClientError, BotoCoreError, ResponseParserError)
 _NOT_THERE = ("NoSuchEntity", "NoSuchEntityException")
 _AWS = "arn:aws:iam::aws:policy/"
 _VERSIONS_MAX = 5  # IAM user guide, "IAM and AWS STS quotas": versions of a managed policy
@@ -89,8 +92,8 @@ class Reader:
         self._unread = set()
         try:
             who = self._clients["sts"].get_caller_identity()
-        except (BotoCoreError, ClientError) as error:
-            raise CannotLook(f"who asks can't be told: {error}") from error
+        except FAILURES as error:
+            raise CannotLook(f"who asks can't be told: {said(error)}") from error
         environments = (*self._environments(), *wanted.environments)
         definitions = (*self._definitions(), *wanted.definitions)
         profiles = self._profiles(environments)
@@ -258,13 +261,10 @@ class Reader:
         for (source, resource, context), group in together.items():
             try:
                 answers = self._simulated(source, resource, context, [one.action for one in group])
-            except ClientError as error:
-                said = error.response.get("Error", {})
-                if said.get("Code") in _NOT_THERE:
+            except FAILURES as error:
+                if _code(error) in _NOT_THERE:
                     continue
-                return {}, said.get("Message") or str(error)
-            except BotoCoreError as error:
-                return {}, str(error)
+                return {}, said(error)
             for one in group:
                 if one.action.lower() in answers:
                     found[one] = answers[one.action.lower()]
@@ -289,7 +289,7 @@ class Reader:
     # --- mending ---
 
     def carry_out(self, do: Do) -> None:
-        """ClientError, BotoCoreError."""
+        """One of FAILURES."""
         getattr(self._clients[do.service], xform_name(do.operation))(**do.parameters)
 
     # --- calls ---
@@ -317,17 +317,27 @@ class Reader:
     ) -> dict[str, Any] | None:
         try:
             return ask(self._clients[service])
-        except ClientError as error:
-            found = error.response.get("Error", {})
-            if found.get("Code") not in _NOT_THERE:
-                self._unread.add(Unread(f"{service}:{operation}", of, found.get("Message") or str(error)))
-            return None
-        except BotoCoreError as error:
-            self._unread.add(Unread(f"{service}:{operation}", of, str(error)))
+        except FAILURES as error:
+            if _code(error) not in _NOT_THERE:
+                self._unread.add(Unread(f"{service}:{operation}", of, said(error)))
             return None
 
     def _note(self, operation: str, of: str, because: str) -> None:
         self._unread.add(Unread(f"iam:{operation}", of, because))
+
+
+def said(error: Exception) -> str:
+    """What a failure tells, in one line."""
+    if isinstance(error, ClientError):
+        found = error.response.get("Error", {})
+        return str(found.get("Message") or found.get("Code") or error)
+    if isinstance(error, ResponseParserError):
+        return "the answer has no form of AWS's"
+    return str(error).replace("\n", " ")
+
+
+def _code(error: Exception) -> str | None:
+    return error.response.get("Error", {}).get("Code") if isinstance(error, ClientError) else None
 
 
 def _role_names(

@@ -72,6 +72,8 @@ def _looked_at(report: Report) -> list[str]:
     # In the order of the chain: the profile leads to the role inside.
     at = sum(kind in ("service role", "Spot fleet role") for kind, _, _ in rows)
     rows[at:at] = profiles
+    if asked.passed(account):
+        rows.insert(0, ("caller", name_of(account.caller.arn), "hands over the roles"))
     lines = []
     for kind, name, where in dict.fromkeys(rows):
         levels = {each.level for each in report.findings if (each.of, each.name) == (kind, name)}

@@ -190,7 +190,7 @@ def _without_denial(call: Call, role_name: str, denier: _Held, action: str, reso
 
 
 def _widened(call: Call, role_name: str, boundary: _Held, statement: dict[str, Any]) -> str:
-    return _replaced(call, role_name, boundary, change.with_statement(boundary.document, statement))
+    return _replaced(call, role_name, boundary, change.with_statements(boundary.document, [statement]))
 
 
 def _replaced(call: Call, role_name: str, held: _Held, document: dict[str, Any]) -> str:
