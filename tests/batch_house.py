@@ -183,5 +183,5 @@ def heard(batch: BatchHouse, detail_type: str) -> list[tuple[str, str]]:
             told.append((event.resource.rpartition("/")[2], event.detail["status"]))
         append(transaction, event)
 
-    outbox.append, outbox.hears = hear, lambda asked: asked == detail_type or hears(asked)
+    outbox.append, outbox.hears = hear, lambda asked, facts: asked == detail_type or hears(asked, facts)
     return told

@@ -17,7 +17,7 @@ from longshore.kit.call import Call
 from longshore.kit.event import Event
 from longshore.kit.house import House
 from longshore.kit.sealing import IdentityDocuments, Sealer
-from longshore.kit.service import Service
+from longshore.kit.service import Rule, Service
 from longshore.settings import Settings
 from longshore.store import outbox
 from longshore.store.engine import open_store
@@ -213,6 +213,20 @@ class _Stumbling:
         if isinstance(turn, Exception):
             raise turn
         return now + turn if turn is not None else None
+
+
+def test_of_a_type_a_room_hears_what_its_rule_lets_through(rooms: Rooms) -> None:
+    house = rooms.house
+
+    def hear(call: Call, event: Event) -> None: ...
+
+    ends = Service("a", operations=[], access={}, subscriptions={"Thing": Rule(hear, {"state": frozenset({"ended"})})})
+    outbox = events.Outbox(house, [ends])
+    assert [outbox.hears("Thing", {"state": each, "size": "1"}) for each in ("begun", "ended")] == [False, True]
+    assert outbox.hears("Thing", {"size": "1"}), "what is not said keeps nothing back"
+    assert not outbox.hears("Another thing")
+    everything = Service("b", operations=[], access={}, subscriptions={"Thing": hear})
+    assert events.Outbox(house, [ends, everything]).hears("Thing", {"state": "begun"})
 
 
 def test_a_loop_turns_when_it_asked_to_when_woken_and_a_second_after_a_failure(

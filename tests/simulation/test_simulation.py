@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from longshore.server.indoors import Indoors
 from longshore.services.batch import life, lifecycle, store, tasks
 from longshore.services.batch.effects import Effects
+from longshore.services.batch.troubles import Later
 from simulation.run import run
 from simulation.world import HARSH, Faults
 
@@ -75,6 +76,7 @@ def test_an_effect_that_is_done_before_its_commit_is_found(monkeypatch: pytest.M
         started = await turn.write(lambda call: _start(call, intent))
         await turn.write(lambda call: _take_down(call, intent, started))
 
+    monkeypatch.setattr(tasks, "start_at_once", lambda *_: Later(0))
     monkeypatch.setattr(Effects, "_carry", careless)
     with pytest.raises(AssertionError, match=r"seed \d+: attempt \d+ of job .* ran twice"):
         for seed in range(200):

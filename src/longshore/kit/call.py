@@ -68,9 +68,9 @@ class Call:
         region = "" if service in GLOBAL_SERVICES else self.region
         return f"arn:aws:{service}:{region}:{self.account}:{resource}"
 
-    def is_heard(self, detail_type: str) -> bool:
-        """Whether anybody hears events of the type: for those whose detail costs something to make."""
-        return self.house.outbox.hears(detail_type)
+    def is_heard(self, detail_type: str, **facts: str) -> bool:
+        """Whether anybody hears such an event: for those whose detail costs something to make."""
+        return self.house.outbox.hears(detail_type, facts)
 
     def emit(self, detail_type: str, resource: str, detail: dict[str, Any], *, source: str | None = None) -> None:
         """Writes an event to the outbox in this transaction; subscribers hear it after the commit, at least once."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 import msgspec
 import structlog
@@ -27,15 +28,22 @@ _AFTER_FAILURE_SECONDS = 1.0
 class Outbox:
     """Writes events in the transaction of what they tell, and wakes the deliveries when it is committed.
 
-    What no room hears is not written: a new subscriber hears what happens from then on.
+    What no room hears is not written, nor what no room's rule lets through: a new subscriber hears what happens from then on.
     """
 
     def __init__(self, house: House, rooms: Iterable[Service]) -> None:
         self._house = house
-        self._heard = frozenset(detail_type for room in rooms for detail_type in room.subscriptions)
+        self._heard: dict[str, list[Mapping[str, frozenset[str]]]] = {}  # detail type -> the patterns of who hears it
+        for room in rooms:
+            for detail_type in room.subscriptions:
+                self._heard.setdefault(detail_type, []).append(room.patterns[detail_type])
 
-    def hears(self, detail_type: str) -> bool:
-        return detail_type in self._heard
+    def hears(self, detail_type: str, facts: Mapping[str, str] = MappingProxyType({})) -> bool:
+        """`facts`: what is known of the event before its detail is made."""
+        return any(
+            all(name not in facts or facts[name] in values for name, values in pattern.items())
+            for pattern in self._heard.get(detail_type, ())
+        )
 
     def append(self, transaction: Transaction, event: Event) -> None:
         if event.detail_type not in self._heard:
@@ -74,9 +82,10 @@ class Delivery:
         subscriber = self._room.name
         cursor = outbox.cursor(transaction, subscriber)
         rows = outbox.after(transaction, cursor, _BATCH)
+        parked = outbox.parked_resources(transaction, subscriber) if rows else set()
         for sequence, detail_type, body in rows:
             if detail_type in self._room.subscriptions:
-                self._handle(transaction, msgspec.structs.replace(_DECODER.decode(body), sequence=sequence))
+                self._handle(transaction, msgspec.structs.replace(_DECODER.decode(body), sequence=sequence), parked)
         if rows:
             outbox.advance(transaction, subscriber, rows[-1][0])
             self._taken += len(rows)
@@ -85,9 +94,9 @@ class Delivery:
                 outbox.trim(transaction)
         return len(rows) == _BATCH
 
-    def _handle(self, transaction: Transaction, event: Event) -> None:
+    def _handle(self, transaction: Transaction, event: Event, parked: set[str]) -> None:
         subscriber = self._room.name
-        if outbox.is_parked(transaction, subscriber, event.resource):
+        if event.resource in parked:
             outbox.park(transaction, subscriber, event.sequence, event.resource, "behind an event that is parked")
             return
         turn = self._house.turn(subscriber, account=event.account, region=event.region)
@@ -97,6 +106,7 @@ class Delivery:
         except Exception as error:
             log.exception("event parked", subscriber=subscriber, detail_type=event.detail_type, resource=event.resource)
             outbox.park(transaction, subscriber, event.sequence, event.resource, repr(error))
+            parked.add(event.resource)
 
 
 def deliveries(house: House, rooms: Iterable[Service]) -> list[Delivery]:

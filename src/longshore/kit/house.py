@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -43,7 +43,7 @@ class Peers(Protocol):
 
 
 class Outbox(Protocol):
-    def hears(self, detail_type: str) -> bool: ...
+    def hears(self, detail_type: str, facts: Mapping[str, str] = ...) -> bool: ...
     def append(self, transaction: Transaction, event: Event) -> None: ...
 
 

@@ -63,6 +63,8 @@ _IS_PARKED = Statement(
     )
 )
 
+_PARKED = Statement(select(parked.c.resource).where(parked.c.subscriber == bindparam("subscriber")).distinct())
+
 
 def append(transaction: Transaction, detail_type: str, body: bytes) -> None:
     transaction.run(_APPEND, detail_type=detail_type, body=body)
@@ -93,6 +95,10 @@ def park(transaction: Transaction, subscriber: str, sequence: int, resource: str
 
 def is_parked(transaction: Transaction, subscriber: str, resource: str) -> bool:
     return transaction.one(_IS_PARKED, subscriber=subscriber, resource=resource) is not None
+
+
+def parked_resources(transaction: Transaction, subscriber: str) -> set[str]:
+    return {resource for (resource,) in transaction.all(_PARKED, subscriber=subscriber)}
 
 
 def trim(transaction: Transaction) -> int:

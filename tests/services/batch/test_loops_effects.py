@@ -17,6 +17,7 @@ from longshore.services.batch import instances, news, snapshots, store, tasks
 from longshore.services.batch.effects import Effects
 from longshore.services.batch.loops import Scheduler
 from longshore.services.batch.records import Intent
+from longshore.services.batch.troubles import Later
 from longshore.store import outbox
 
 
@@ -35,17 +36,19 @@ def cluster(batch: BatchHouse) -> str:
 
 
 class Pause:
-    """Effects wait while it lasts."""
+    """Effects wait while it lasts, and a start is one of them, as it is where ECS could not answer."""
 
     def __init__(self, batch: BatchHouse, monkeypatch: pytest.MonkeyPatch) -> None:
         self._batch = batch
         self._carries_on = Effects.tick
+        self._starts = tasks.start_at_once
         self._patch = monkeypatch
 
         async def wait(effects: Effects, house: Any, now: datetime) -> None:
             return None
 
         monkeypatch.setattr(Effects, "tick", wait)
+        monkeypatch.setattr(tasks, "start_at_once", lambda *_: Later(0))
 
     def intent(self, kind: str) -> Intent:
         """The one intent of a kind, as soon as there is one."""
@@ -65,6 +68,7 @@ class Pause:
 
     def end(self) -> None:
         self._patch.setattr(Effects, "tick", self._carries_on)
+        self._patch.setattr(tasks, "start_at_once", self._starts)
         self._batch.house.house.wake(news.EFFECTS)
 
 
@@ -112,7 +116,7 @@ def test_the_first_turn_after_a_start_of_the_server_looks_as_well(
     job_id = batch.submit()
     intent = pause.intent("start")
     task_arn = start_by_hand(batch, intent)
-    assert intent.tries == 0
+    write(batch, lambda call: store.postpone_intent(call.transaction, replace(intent, tries=0), 0))
     pause.turn_of(Effects())
     pause.end()
     assert batch.ended(job_id)["container"]["taskArn"] == task_arn
@@ -201,12 +205,12 @@ def test_an_effect_that_fails_is_tried_again_later_and_later(
 ) -> None:
     tried: list[float] = []
 
-    def fail(call: Call, intent: Intent, **_: Any) -> None:
+    def fail(*_: Any, **__: Any) -> None:
         tried.append(batch.house.loop.time())
         raise RuntimeError("a bug")
 
     with monkeypatch.context() as patch:
-        patch.setattr(tasks, "start", fail)
+        patch.setattr(tasks, "_begin", fail)
         job_id = batch.submit()
         batch.house.pass_time(20)
     gaps = [later - earlier for earlier, later in pairwise(tried)]

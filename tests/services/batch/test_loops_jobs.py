@@ -332,7 +332,7 @@ def test_the_queue_of_higher_priority_is_served_first(batch: BatchHouse) -> None
 
 
 def test_each_change_of_a_job_is_told_once(batch: BatchHouse) -> None:
-    batch.house.house.outbox.hears = lambda detail_type: True
+    batch.house.house.outbox.hears = lambda detail_type, facts: True
     told = heard(batch, "Batch Job State Change")
     job_id = batch.submit(script={"EXIT_CODE": "1,0", "RUN_SECONDS": "1"}, retryStrategy={"attempts": 2})
     batch.ended(job_id)

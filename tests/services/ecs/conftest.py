@@ -102,6 +102,9 @@ class Outbox:
     def __init__(self) -> None:
         self.events: list[Event] = []
 
+    def hears(self, detail_type: str, facts: Any = None) -> bool:
+        return True
+
     def append(self, transaction: Any, event: Event) -> None:
         msgspec.json.encode(event)  # It must be possible to keep it.
         self.events.append(event)

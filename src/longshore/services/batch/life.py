@@ -26,10 +26,14 @@ if TYPE_CHECKING:
 JOB_CHANGED = "Batch Job State Change"
 
 
-def apply(call: Call, job: Job, event: lifecycle.Event) -> Job:
-    """The job after the event, kept, announced, and what follows from it written down."""
+def apply(call: Call, job: Job, *events: lifecycle.Event) -> Job:
+    """The job after the events, kept, announced, and what follows from them written down. Kept once: what lay between
+    was never to be seen."""
     tx = call.transaction
-    after, effects = lifecycle.step(job, event, milliseconds(call.now))
+    after, effects = job, list[lifecycle.Effect]()
+    for event in events:
+        after, more = lifecycle.step(after, event, milliseconds(call.now))
+        effects += more
     if after is job and not effects:
         return job
     if job.array is None:
@@ -114,9 +118,21 @@ def announce(call: Call, job: Job, body: Body | None = None) -> None:
 
 
 def intend(
-    call: Call, account: str, region: str, kind: Kind, subject: int, *, text: str = "", token: str | None = None
+    call: Call,
+    account: str,
+    region: str,
+    kind: Kind,
+    subject: int,
+    *,
+    text: str = "",
+    token: str | None = None,
+    tries: int = 0,
+    after_ms: int = 0,
 ) -> Intent:
-    """Writes down an effect that is wanted now. The effects loop carries it out after the commit."""
+    """Writes down an effect that is wanted, now or in a while. The effects loop carries it out after the commit.
+
+    `tries`: those that were made already.
+    """
     intent = Intent(
         number=store.next_number(call.transaction, "intent"),
         token=token or call.ids.uuid(),
@@ -124,8 +140,9 @@ def intend(
         account=account,
         region=region,
         subject=subject,
+        tries=tries,
         text=text,
     )
-    store.insert_intent(call.transaction, intent, milliseconds(call.now))
+    store.insert_intent(call.transaction, intent, milliseconds(call.now) + after_ms)
     call.wake(news.EFFECTS)
     return intent

@@ -12,19 +12,36 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
+import structlog
 from msgspec.structs import replace
 
 from longshore.aws.clock import from_milliseconds, milliseconds
-from longshore.services.batch import children, environments, instances, life, lifecycle, news, snapshots, store, views
+from longshore.services.batch import (
+    children,
+    environments,
+    instances,
+    life,
+    lifecycle,
+    news,
+    snapshots,
+    store,
+    tasks,
+    troubles,
+    views,
+)
 from longshore.services.batch.acting import within
-from longshore.services.batch.records import ACTIVE, Environment, Instance, Queue, Status
+from longshore.services.batch.records import ACTIVE, Body, Environment, Instance, Job, Queue, Status
 from longshore.services.batch.scheduling import joining
 from longshore.services.batch.scheduling.decide import Block, Decision, Launch, Place, Retire, decide, next_wake
 from longshore.services.batch.scheduling.snapshot import Snapshot
+from longshore.services.batch.troubles import Later
+from longshore.store.engine import TransactionLost
 
 if TYPE_CHECKING:
     from longshore.kit.call import Call
     from longshore.kit.house import House, Turn
+
+log = structlog.get_logger("longshore.batch")
 
 _NEVER = 1 << 62
 _STEP = 64  # jobs that one transaction moves at most
@@ -210,7 +227,7 @@ def _give_up(call: Call, numbers: list[int]) -> None:
 
 
 def _write_down(call: Call, decisions: Sequence[Decision]) -> None:
-    ledger = _Ledger(call)
+    ledger = _Ledger(call, [decision.job for decision in decisions if isinstance(decision, Place)])
     for decision in decisions:
         match decision:
             case Place():
@@ -223,27 +240,62 @@ def _write_down(call: Call, decisions: Sequence[Decision]) -> None:
 
 
 class _Ledger:
-    """Writes decisions down in one transaction, reading each environment and instance once."""
+    """Writes decisions down in one transaction, reading each environment, each instance and the `jobs` to be placed once."""
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: Call, jobs: Sequence[int]) -> None:
         self._call = call
+        self._jobs = store.jobs_with_bodies(call.transaction, jobs) if jobs else {}
         self._environments: dict[int, Environment | None] = {}
         self._instances: dict[int, Instance | None] = {}
         self._launched: set[int] = set()
+        self._held: set[int] = set()  # numbers of instances on which ECS took no task
+        self._troubled: set[int] = set()  # numbers of environments in which it takes none
 
     def place(self, decision: Place) -> None:
-        """The job is STARTING, and the intent to start its task stands under the token that the job bears."""
-        job = store.job(self._call.transaction, decision.job)
-        if job is None or job.status is not Status.RUNNABLE:
+        """The job is STARTING and has its task; or has an intent to start it, under the token that the job bears."""
+        job, body = self._jobs.get(decision.job, (None, None))
+        if job is None or body is None or job.status is not Status.RUNNABLE:
             return
         environment, instance = self._environment(decision.environment), self._instance(decision.instance)
-        if not _takes_jobs(environment, instance):
+        if environment is None or instance is None or not _takes_jobs(environment, instance):
             news.environment_changed(self._call, decision.environment)
             return
+        if environment.number in self._troubled or instance.number in self._held:
+            return  # Its snapshot is out of date; the news of that is on its way.
         call = within(self._call, job.account, job.region)
-        token = call.ids.uuid()
-        life.apply(call, job, lifecycle.Placed(decision.environment, decision.instance, token))
-        life.intend(call, job.account, job.region, "start", job.number, token=token)
+        placed = lifecycle.Placed(decision.environment, decision.instance, call.ids.uuid())
+        starting, _ = lifecycle.step(job, placed, milliseconds(call.now))
+        started = self._start(call, starting, body, environment, instance)
+        if isinstance(started, Later):
+            life.apply(call, job, placed)
+            life.intend(
+                call, job.account, job.region, "start", job.number,
+                token=placed.token, tries=1, after_ms=started.after_ms,
+            )  # fmt: skip
+        elif isinstance(started, lifecycle.Unplaced):
+            self._forget(environment, instance)
+        else:
+            life.apply(call, job, placed, started)
+
+    def _start(self, call: Call, job: Job, body: Body, environment: Environment, one: Instance) -> tasks.Started:
+        """A fault in one start is that job's alone: it is tried again by the effects loop, later and later."""
+        try:
+            return call.transaction.savepoint(lambda: tasks.start_at_once(call, job, body, environment, one))
+        except TransactionLost:
+            raise
+        except Exception:
+            log.exception("start failed", job=job.job_id)
+            return troubles.later(0)
+
+    def _forget(self, environment: Environment, one: Instance) -> None:
+        """ECS took no task there: nothing more is tried in this turn where the next one will not try either."""
+        self._instances.pop(one.number, None)
+        self._environments.pop(environment.number, None)
+        held, troubled = self._instance(one.number), self._environment(environment.number)
+        if held != one:
+            self._held.add(one.number)
+        if troubled != environment:
+            self._troubled.add(environment.number)
 
     def launch(self, decision: Launch) -> None:
         """The wish for an instance, and the intent to launch it."""

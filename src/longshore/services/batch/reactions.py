@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from longshore.aws.clock import milliseconds
+from longshore.kit.service import Rule, Subscription
 from longshore.services.batch import acting, chain, environments, instances, life, news, store, tasks, troubles
 from longshore.services.batch.acting import within
 from longshore.services.batch.lifecycle import EXITED, TaskAccepted, TaskRunning, TaskStopped
@@ -22,7 +23,6 @@ from longshore.services.batch.records import Environment, Instance, Status, Wire
 if TYPE_CHECKING:
     from longshore.kit.call import Call
     from longshore.kit.event import Event
-    from longshore.kit.service import Subscription
 
 PROFILE_CHANGED = "IAM Instance Profile Changed"
 FAILED_TO_START = "Task failed to start"
@@ -88,7 +88,7 @@ def _moment(text: str | None) -> int | None:
 
 
 def on_container_instance(call: Call, event: Event) -> None:
-    """Source: ECS developer guide, "Container instance state change events". Most tell of tasks, and change nothing here."""
+    """Source: ECS developer guide, "Container instance state change events". Those that tell of its tasks are not heard."""
     detail = event.detail
     one = store.instance_of_id(call.transaction, detail["ec2InstanceId"])
     if one is not None and one.container_instance_arn is not None:
@@ -268,9 +268,10 @@ def on_refused_call(call: Call, event: Event) -> None:
     news.instance_changed(call, one.environment, one.number)
 
 
-SUBSCRIPTIONS: dict[str, Subscription] = {
-    "ECS Task State Change": on_task,
-    "ECS Container Instance State Change": on_container_instance,
+SUBSCRIPTIONS: dict[str, Subscription | Rule] = {
+    # That a task was placed is known already: whoever placed it has its ARN from the same transaction.
+    "ECS Task State Change": Rule(on_task, {"lastStatus": frozenset({"RUNNING", "STOPPED"})}),
+    "ECS Container Instance State Change": Rule(on_container_instance, {"cause": frozenset({"itself"})}),
     "EC2 Instance State-change Notification": on_instance,
     "IAM Role Changed": on_iam_change,
     "IAM Account Changed": on_iam_change,

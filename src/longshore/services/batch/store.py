@@ -10,7 +10,7 @@ it is RUNNABLE, else with its array (under the parent's number, negative): so on
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from heapq import merge
 from itertools import islice
 from typing import Any, cast
@@ -258,6 +258,7 @@ def insert_environment(tx: Transaction, environment: Environment) -> None:
 
 
 def save_environment(tx: Transaction, environment: Environment) -> None:
+    tx.known.pop(_ENVIRONMENT_BY_NUMBER, None)
     tx.run(
         _ENVIRONMENT_SAVE,
         b_number=environment.number,
@@ -267,12 +268,19 @@ def save_environment(tx: Transaction, environment: Environment) -> None:
 
 
 def delete_environment(tx: Transaction, number: int) -> None:
+    tx.known.pop(_ENVIRONMENT_BY_NUMBER, None)
     tx.run(_ENVIRONMENT_DELETE, number=number)
 
 
 def environment(tx: Transaction, number: int) -> Environment | None:
-    row = tx.one(_ENVIRONMENT_BY_NUMBER, number=number)
-    return None if row is None else _ENVIRONMENT.decode(row[0])
+    """Read once for all that happens in one commit."""
+    known: dict[int, Environment] = tx.known.setdefault(_ENVIRONMENT_BY_NUMBER, {})
+    found = known.get(number)
+    if found is None:
+        row = tx.one(_ENVIRONMENT_BY_NUMBER, number=number)
+        if row is not None:
+            found = known[number] = _ENVIRONMENT.decode(row[0])
+    return found
 
 
 def environment_named(tx: Transaction, account: str, region: str, name_or_arn: str) -> Environment | None:
@@ -448,6 +456,7 @@ def insert_definition(tx: Transaction, definition: Definition) -> None:
 
 def save_definition(tx: Transaction, definition: Definition) -> None:
     tx.known.pop(_DEFINITION_NEWEST, None)
+    tx.known.pop(_DEFINITION_BY_NUMBER, None)
     tx.run(
         _DEFINITION_SAVE,
         b_number=definition.number,
@@ -457,12 +466,19 @@ def save_definition(tx: Transaction, definition: Definition) -> None:
 
 
 def definition(tx: Transaction, number: int) -> tuple[Definition, str | None]:
-    """The definition, and the ARN of the task definition that stands for it in ECS. None: not registered yet."""
-    row = tx.one(_DEFINITION_BY_NUMBER, number=number)
-    return _DEFINITION.decode(row[0]), row[1]
+    """The definition, and the ARN of the task definition that stands for it in ECS. None: not registered yet.
+
+    Read once for all that happens in one commit.
+    """
+    known: dict[int, tuple[Definition, str | None]] = tx.known.setdefault(_DEFINITION_BY_NUMBER, {})
+    if number not in known:
+        row = tx.one(_DEFINITION_BY_NUMBER, number=number)
+        known[number] = _DEFINITION.decode(row[0]), row[1]
+    return known[number]
 
 
 def save_task_definition(tx: Transaction, number: int, task_definition_arn: str) -> None:
+    tx.known.pop(_DEFINITION_BY_NUMBER, None)
     tx.run(_TASK_DEFINITION_SAVE, b_number=number, b_task_definition_arn=task_definition_arn)
 
 
@@ -548,6 +564,13 @@ _WHOLE_JOB = Statement(
     .join(bodies, bodies.c.number == jobs.c.number)
     .outerjoin(job_tags, job_tags.c.number == jobs.c.number)
     .where(*_OF_ID)
+)
+_AMONG = func.json_each(bindparam("numbers")).table_valued("value")
+_JOBS_WITH_BODIES = Statement(
+    select(jobs.c.number, jobs.c.document, bodies.c.document)
+    .select_from(_AMONG)
+    .join(jobs, jobs.c.number == _AMONG.c.value)
+    .join(bodies, bodies.c.number == jobs.c.number)
 )
 _BODY_OF = Statement(
     select(bodies.c.document).where(bodies.c.number >= bindparam("number")).order_by(bodies.c.number).limit(1)
@@ -741,6 +764,17 @@ def _submission(tx: Transaction, number: int) -> tuple[Body, dict[str, str]]:
     if number not in known:
         known[number] = body(tx, number), tags_of_job(tx, number)
     return known[number]
+
+
+def jobs_with_bodies(tx: Transaction, numbers: Sequence[int]) -> dict[int, tuple[Job, Body]]:
+    """By number, read in one go. Those that are gone are left out."""
+    rows = tx.all(_JOBS_WITH_BODIES, numbers=document(list(numbers)).decode())
+    found = {number: (_JOB.decode(row), _BODY.decode(of_row)) for number, row, of_row in rows}
+    for number in numbers:
+        child = job(tx, number) if number not in found else None
+        if child is not None:
+            found[number] = child, _submission(tx, child.submission)[0]
+    return found
 
 
 def body(tx: Transaction, number: int) -> Body:
@@ -1196,16 +1230,29 @@ def insert_instance(tx: Transaction, one: Instance) -> None:
 
 
 def save_instance(tx: Transaction, one: Instance) -> None:
+    _known_instances(tx)[one.number] = one
     tx.run(_INSTANCE_SAVE, b_number=one.number, b_instance_id=one.instance_id, b_document=document(one))
 
 
 def delete_instance(tx: Transaction, number: int) -> None:
+    _known_instances(tx).pop(number, None)
     tx.run(_INSTANCE_DELETE, number=number)
 
 
 def instance(tx: Transaction, number: int) -> Instance | None:
-    row = tx.one(_INSTANCE_BY_NUMBER, number=number)
-    return None if row is None else _INSTANCE.decode(row[0])
+    known = _known_instances(tx)
+    found = known.get(number)
+    if found is None:
+        row = tx.one(_INSTANCE_BY_NUMBER, number=number)
+        if row is not None:
+            found = known[number] = _INSTANCE.decode(row[0])
+    return found
+
+
+def _known_instances(tx: Transaction) -> dict[int, Instance]:
+    """Those that were read in this transaction or snapshot, as they are now: the jobs of one commit share few."""
+    known: dict[int, Instance] = tx.known.setdefault(_INSTANCE_BY_NUMBER, {})
+    return known
 
 
 def instance_of_id(tx: Transaction, instance_id: str) -> Instance | None:

@@ -13,9 +13,10 @@ from msgspec.structs import replace
 from longshore.aws.clock import milliseconds
 from longshore.aws.errors import AwsError
 from longshore.aws.principal import Principal
-from longshore.services.batch import acting, life, lifecycle, merge, news, store, troubles
+from longshore.services.batch import acting, life, merge, news, store, troubles
 from longshore.services.batch.environments import is_linked
 from longshore.services.batch.further import SERVICE_TAG
+from longshore.services.batch.lifecycle import StartFailed, TaskAccepted, Unplaced
 from longshore.services.batch.records import ACTIVE, Body, Definition, Environment, Instance, Intent, Job, Wire
 from longshore.services.batch.troubles import Later
 
@@ -46,6 +47,18 @@ class _Refused(Exception):
 # --- start ---
 
 
+Started = TaskAccepted | StartFailed | Unplaced | Later  # what came of a start: an event of the job's, or nothing yet
+
+
+def start_at_once(call: Call, job: Job, body: Body, environment: Environment, one: Instance) -> Started:
+    """Starts the task of a job that is being placed, in the transaction that places it.
+
+    `job` is as it will be then. ECS only writes the task down, so decision and task are one step, and no intent need be kept
+    between the two.
+    """
+    return _begin(call, job, body, environment, one, tries=0, may_be_repeated=False)
+
+
 def start(call: Call, intent: Intent, *, may_be_repeated: bool) -> Later | None:
     """Starts the job's task on its instance. The task and the job's knowledge of it are one change.
 
@@ -57,27 +70,35 @@ def start(call: Call, intent: Intent, *, may_be_repeated: bool) -> Later | None:
         return None
     one = store.instance(tx, job.instance or 0)
     environment = store.environment(tx, job.environment or 0)
-    if one is None or environment is None or one.container_instance_arn is None or environment.cluster_arn is None:
-        life.apply(call, job, lifecycle.Unplaced(intent.token))
-        return None
-    body = store.body(tx, job.number)
+    found: Started = Unplaced(intent.token)
+    if one is not None and environment is not None:
+        body = store.body(tx, job.number)
+        found = _begin(call, job, body, environment, one, tries=intent.tries, may_be_repeated=may_be_repeated)
+    if isinstance(found, Later):
+        return found
+    life.apply(call, job, found)
+    return None
+
+
+def _begin(
+    call: Call, job: Job, body: Body, environment: Environment, one: Instance, *, tries: int, may_be_repeated: bool
+) -> Started:
+    assert job.token is not None
+    if one.container_instance_arn is None or environment.cluster_arn is None:
+        return Unplaced(job.token)
     try:
-        answer = tx.savepoint(lambda: _start(call, job, body, environment, one, may_be_repeated))
+        answer = call.transaction.savepoint(lambda: _start(call, job, body, environment, one, may_be_repeated))
     except _Refused as refused:
-        life.apply(call, job, lifecycle.StartFailed(intent.token, str(refused)))
-        return None
+        return StartFailed(job.token, str(refused))
     except AwsError as error:
-        return _not_started(call, job, environment, intent, error)
+        return _not_started(call, job.token, environment, tries, error)
     if answer["tasks"]:
         task = answer["tasks"][0]
-        accepted = lifecycle.TaskAccepted(intent.token, task["taskArn"], task["containerInstanceArn"])
-        life.apply(call, job, accepted)
         troubles.end(call, environment, "start")
-        return None
+        return TaskAccepted(job.token, task["taskArn"], task["containerInstanceArn"])
     failure = answer["failures"][0]
     _hold(call, one, failure["reason"], failure.get("detail"))
-    life.apply(call, job, lifecycle.Unplaced(intent.token))
-    return None
+    return Unplaced(job.token)
 
 
 def _start(
@@ -122,20 +143,18 @@ def _started_before(call: Call, environment: Environment, job: Job, session: Pri
     return []
 
 
-def _not_started(call: Call, job: Job, environment: Environment, intent: Intent, error: AwsError) -> Later | None:
+def _not_started(call: Call, token: str, environment: Environment, tries: int, error: AwsError) -> Started:
     """ECS refused. Whose fault is it: the job's (the attempt failed), the role's, or the moment's?"""
     if (error.status or 400) >= 500:
-        return troubles.later(intent.tries)
+        return troubles.later(tries)
     if error.code == "ClusterNotFoundException":
         troubles.add(call, environment, "start", "Clusters can not be blank.")
-        life.apply(call, job, lifecycle.Unplaced(intent.token))
-    elif troubles.is_refusal(error) and "iam:PassRole" not in error.message:
+        return Unplaced(token)
+    if troubles.is_refusal(error) and "iam:PassRole" not in error.message:
         # The service role lacks something: the job is not to blame, and waits.
         troubles.add(call, environment, "start", error.message)
-        life.apply(call, job, lifecycle.Unplaced(intent.token))
-    else:
-        life.apply(call, job, lifecycle.StartFailed(intent.token, error.message))
-    return None
+        return Unplaced(token)
+    return StartFailed(token, error.message)
 
 
 def _hold(call: Call, one: Instance, reason: str, detail: str | None) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 TASK_EVENT = "ECS Task State Change"
 INSTANCE_EVENT = "ECS Container Instance State Change"
+ITSELF, TASKS = "itself", "tasks"
 
 
 def begin(call: Call, standing: Standing, task: Task) -> Standing:
@@ -71,11 +72,13 @@ def _account(call: Call, before: Task, after: Task) -> None:
 def _occupied(call: Call, standing: Standing) -> Standing:
     standing = replace(standing, version=standing.version + 1)
     store.update_occupancy(place(call), standing)
-    announce_instance(call, standing)
+    announce_instance(call, standing, cause=TASKS)
     return standing
 
 
 def announce_task(call: Call, task: Task, standing: Standing | None = None) -> None:
+    if not call.is_heard(TASK_EVENT, lastStatus=task.last_status):
+        return
     if standing is not None:
         connectivity = (standing.agent_connected, standing.connectivity_at)
     else:
@@ -83,7 +86,10 @@ def announce_task(call: Call, task: Task, standing: Standing | None = None) -> N
     call.emit(TASK_EVENT, task.arn, shapes.event_detail(shapes.task(task, connectivity)), source="aws.ecs")
 
 
-def announce_instance(call: Call, standing: Standing) -> None:
+def announce_instance(call: Call, standing: Standing, *, cause: str = ITSELF) -> None:
+    """`cause`: what has changed, the instance ITSELF or the TASKS on it alone."""
+    if not call.is_heard(INSTANCE_EVENT, cause=cause):
+        return
     detail = shapes.event_detail({"clusterArn": standing.instance.cluster_arn, **shapes.container_instance(standing)})
     call.emit(INSTANCE_EVENT, standing.instance.arn, detail, source="aws.ecs")
 

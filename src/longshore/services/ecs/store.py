@@ -164,8 +164,13 @@ _cluster = msgspec.json.Decoder(Cluster)
 
 
 def find_cluster(place: Place, name: str) -> Cluster | None:
-    row = place.tx.one(_CLUSTER, account=place.account, region=place.region, name=name)
-    return None if row is None else _cluster.decode(row[0])
+    known: dict[Any, Cluster] = place.tx.known.setdefault(_CLUSTER, {})
+    found = known.get((place.account, place.region, name))
+    if found is None:
+        row = place.tx.one(_CLUSTER, account=place.account, region=place.region, name=name)
+        if row is not None:
+            found = known[place.account, place.region, name] = _cluster.decode(row[0])
+    return found
 
 
 def list_clusters(place: Place, after: str, limit: int) -> list[str]:
@@ -175,6 +180,7 @@ def list_clusters(place: Place, after: str, limit: int) -> list[str]:
 
 
 def put_cluster(place: Place, cluster: Cluster) -> None:
+    place.tx.known.pop(_CLUSTER, None)
     place.tx.run(
         _PUT_CLUSTER,
         account=place.account,
@@ -243,12 +249,18 @@ def find_definition(place: Place, family: str, revision: int | None) -> TaskDefi
     """`revision` None: the newest that is ACTIVE."""
     if revision is None:
         row = place.tx.one(_LATEST_DEFINITION, account=place.account, region=place.region, family=family)
-    else:
+        return None if row is None else _definition.decode(row[0])
+    known: dict[Any, TaskDefinition] = place.tx.known.setdefault(_DEFINITION, {})
+    found = known.get((place.account, place.region, family, revision))
+    if found is None:
         row = place.tx.one(_DEFINITION, account=place.account, region=place.region, family=family, revision=revision)
-    return None if row is None else _definition.decode(row[0])
+        if row is not None:
+            found = known[place.account, place.region, family, revision] = _definition.decode(row[0])
+    return found
 
 
 def put_definition(place: Place, definition: TaskDefinition) -> None:
+    place.tx.known.pop(_DEFINITION, None)
     place.tx.run(
         _PUT_DEFINITION,
         account=place.account,
@@ -362,8 +374,19 @@ def _standing(row: tuple[Any, ...]) -> Standing:
 
 
 def find_instance(place: Place, instance_id: str) -> Standing | None:
-    row = place.tx.one(_INSTANCE, account=place.account, region=place.region, id=instance_id)
-    return None if row is None else _standing(row)
+    known = _known_instances(place)
+    found = known.get((place.account, place.region, instance_id))
+    if found is None:
+        row = place.tx.one(_INSTANCE, account=place.account, region=place.region, id=instance_id)
+        if row is not None:
+            found = known[place.account, place.region, instance_id] = _standing(row)
+    return found
+
+
+def _known_instances(place: Place) -> dict[tuple[str, str, str], Standing]:
+    """Those that were read in this transaction or snapshot, as they are now: the tasks of one commit share few instances."""
+    known: dict[tuple[str, str, str], Standing] = place.tx.known.setdefault(_INSTANCE, {})
+    return known
 
 
 def instances_of_ec2(place: Place, ec2_instance_id: str) -> list[Standing]:
@@ -401,6 +424,7 @@ def insert_instance(place: Place, standing: Standing) -> None:
 
 
 def update_instance(place: Place, standing: Standing) -> None:
+    _known_instances(place)[place.account, place.region, standing.instance.id] = standing
     place.tx.run(
         _UPDATE_INSTANCE,
         b_account=place.account,
@@ -423,6 +447,7 @@ def _instance_columns(standing: Standing) -> dict[str, Any]:
 
 
 def update_occupancy(place: Place, standing: Standing) -> None:
+    _known_instances(place)[place.account, place.region, standing.instance.id] = standing
     place.tx.run(
         _UPDATE_OCCUPANCY,
         b_account=place.account,
@@ -434,6 +459,9 @@ def update_occupancy(place: Place, standing: Standing) -> None:
 
 
 def connectivity(place: Place, instance_id: str) -> tuple[bool, datetime | None]:
+    known = _known_instances(place).get((place.account, place.region, instance_id))
+    if known is not None:
+        return known.agent_connected, known.connectivity_at
     row = place.tx.one(_CONNECTIVITY, account=place.account, region=place.region, id=instance_id)
     return (False, None) if row is None else (bool(row[0]), _moment(row[1]))
 
@@ -662,5 +690,6 @@ def delete_setting(place: Place, principal: str, name: str) -> None:
 def forget(tx: Transaction, *, stopped_before: datetime, tokens_before: datetime) -> None:
     """Deletes tasks and instances that ended, and client tokens, of long ago."""
     tx.run(_FORGET_TASKS, before=milliseconds(stopped_before))
+    tx.known.pop(_INSTANCE, None)
     tx.run(_FORGET_INSTANCES, before=milliseconds(stopped_before))
     tx.run(_FORGET_TOKENS, before=milliseconds(tokens_before))
