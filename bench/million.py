@@ -107,11 +107,13 @@ def _reads(server: Server) -> list[Figure]:
     chosen = random.Random(1).sample(known, min(_PAGE, len(known)))
     by_name = {"filters": [{"name": "JOB_NAME", "values": ["bench-7"]}]}
     nowhere = {"filters": [{"name": "JOB_NAME", "values": ["of-no-job"]}]}
+    array = {"jobName": "array", "jobDefinition": account.DEFINITION, "arrayProperties": {"size": 10_000}, **here}
     asked: list[tuple[str, str, dict[str, Any], float | None]] = [
         ("ListJobs, a page of 100", "list_jobs", {**here, "jobStatus": "RUNNABLE", "maxResults": _PAGE}, 5),
         ("ListJobs, 100 of one name in 256", "list_jobs", {**here, **by_name, "maxResults": _PAGE}, None),
         ("ListJobs, a name that no job has", "list_jobs", {**here, **nowhere, "maxResults": _PAGE}, None),
         ("DescribeJobs of 100", "describe_jobs", {"jobs": chosen}, 3),
+        ("SubmitJob of an array of 10,000", "submit_job", array, 20),
     ]
     figures = []
     for title, operation, parameters, bar in asked:
