@@ -27,6 +27,8 @@ _IAM_PATHS = (
     "user/", "federated-user/", "role/", "group/", "instance-profile/", "mfa/", "server-certificate/", "policy/",
     "sms-mfa/", "saml-provider/", "oidc-provider/", "report/", "access-report/",
 )  # fmt: skip
+# Service authorization reference, Amazon S3: the resources whose ARN has a region.
+_S3_REGIONAL = ("accesspoint/", "access-grants/", "async-request/", "job/", "storage-lens/", "storage-lens-group/")
 _PARTITIONS = frozenset(("aws", "aws-cn", "aws-us-gov", "aws-iso", "aws-iso-b", "aws-iso-e", "aws-iso-f", "*"))
 _VENDOR = re.compile(r"[A-Za-z0-9\-.]+")
 _SID = re.compile(r"[A-Za-z0-9]*")
@@ -87,6 +89,7 @@ def check_resource_policy(text: str) -> None:
     for statement in statements:
         if "Principal" not in statement and "NotPrincipal" not in statement:
             raise malformed("Missing required field Principal")
+        _check_principals(statement.get("Principal", statement.get("NotPrincipal")))
     _check_sids(statements)
     _check_actions_present(statements)
     _check_conditions(statements)
@@ -289,7 +292,7 @@ def _check_regions(statements: Iterable[dict[str, Any]]) -> None:
                 if path != "*" and not path.startswith(_IAM_PATHS) and not _may_become_path(path):
                     allowed = ", ".join(_IAM_PATHS)
                     raise malformed(f'IAM resource path must either be "*" or start with {allowed}.')
-            elif service == "s3" and region and region != "*":
+            elif service == "s3" and region and region != "*" and not path.startswith(_S3_REGIONAL):
                 raise malformed(f"Resource {resource} can not contain region information.")
 
 
@@ -332,6 +335,14 @@ def _is_trust_action(action: str) -> bool:
 def _check_trust_principals(principal: Any) -> None:
     if isinstance(principal, str):
         raise malformed(f'AssumeRolepolicy contained an invalid principal: "STAR":"{principal}"')
+    _check_principals(principal)
+
+
+def _check_principals(principal: Any) -> None:
+    if principal == "*":
+        return
+    if isinstance(principal, str):
+        raise malformed(f'Invalid principal in policy: "STAR":"{principal}"')
     for kind, names in principal.items():
         for name in listed(names):
             if not _is_principal_name(kind, name):
