@@ -27,14 +27,14 @@ from longshore.server.keys import RootKeys
 from longshore.server.pages import create_pages
 from longshore.services.batch.service import SERVICE as BATCH
 from longshore.services.cloudtrail.service import SERVICE as CLOUDTRAIL
-from longshore.services.cloudtrail.trail import Trail
+from longshore.services.cloudtrail.trail import USES, Trail
 from longshore.services.ec2.machines.base import Machines
 from longshore.services.ec2.machines.memory import MemoryMachines
 from longshore.services.ec2.machines.none import NoMachines
 from longshore.services.ec2.metadata import MetadataService
 from longshore.services.ec2.service import SERVICE as EC2
 from longshore.services.ecs.service import SERVICE as ECS
-from longshore.services.iam import entitlements, identities
+from longshore.services.iam import entitlements, identities, last_used
 from longshore.services.iam.service import SERVICE as IAM
 from longshore.services.logs.service import SERVICE as LOGS
 from longshore.services.sts import sessions
@@ -43,7 +43,7 @@ from longshore.settings import Settings
 from longshore.store.engine import Store, Transaction
 
 # What is handed to rooms here. All else that is found beside it is a room's own memory.
-_PORTS = ("imds", "machines")
+_PORTS = ("imds", "machines", USES)
 
 SERVICES = {room.name: room for room in (IAM, STS, EC2, ECS, BATCH, LOGS, CLOUDTRAIL)}
 
@@ -104,6 +104,7 @@ class Assembly:
         )
         metadata = MetadataService(house, responder(house))
         house.ports["imds"] = metadata
+        house.ports[USES] = (last_used.observe,)
         self.indoors = Indoors(house, self.gateway, metadata)
         # `local` machines need the supervisor: run.py makes them.
         self.use(MemoryMachines(house, self.indoors) if settings.machines == "memory" else NoMachines())

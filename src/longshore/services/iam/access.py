@@ -34,6 +34,15 @@ def _user(call: Call, request: Request) -> list[str]:
     return [found.arn if found is not None else call.arn(f"user/{name}")]
 
 
+def _keys_user(call: Call, request: Request) -> list[str]:
+    """Of a key that is not the account's: any user."""
+    found = store.find_key(call.transaction, request["AccessKeyId"])
+    owner = store.find(call.transaction, User, call.account, found[1].user_name) if found else None
+    if found is None or found[0] != call.account or owner is None:
+        return [call.arn("user/*")]
+    return [owner.arn]
+
+
 def _group(call: Call, request: Request) -> list[str]:
     found = store.find(call.transaction, Group, call.account, request["GroupName"])
     return [found.arn if found is not None else call.arn(f"group/{request['GroupName']}")]
@@ -161,6 +170,7 @@ ROLE_POLICY = Access(resources=_role, context=_policy_arn)
 USER = Access(resources=_user, context=_target)
 USER_TAGS = Access(resources=_user, context=_tags_of_target)
 USER_POLICY = Access(resources=_user, context=_policy_arn)
+ARN = Access(resources=lambda call, request: [request["Arn"]])
 GROUP = Access(resources=_group)
 GROUP_POLICY = Access(resources=_group, context=lambda call, request: {"iam:PolicyARN": request["PolicyArn"]})
 PROFILE = Access(resources=_profile, context=_target)
@@ -262,6 +272,30 @@ _ROWS = {
     "ListGroupPolicies": GROUP,
     "DeleteGroupPolicy": GROUP,
     "UpdateRoleDescription": ROLE,
+    "CreateLoginProfile": USER,
+    "GetLoginProfile": USER,
+    "UpdateLoginProfile": USER,
+    "DeleteLoginProfile": USER,
+    "ChangePassword": USER,
+    "GetAccountPasswordPolicy": Access(),
+    "UpdateAccountPasswordPolicy": Access(),
+    "DeleteAccountPasswordPolicy": Access(),
+    "CreateAccountAlias": Access(),
+    "DeleteAccountAlias": Access(),
+    "ListAccountAliases": Access(),
+    "GetAccountSummary": Access(),
+    "GenerateCredentialReport": Access(),
+    "GetCredentialReport": Access(),
+    "GetAccessKeyLastUsed": Access(resources=_keys_user),
+    "GenerateServiceLastAccessedDetails": ARN,
+    "GetServiceLastAccessedDetails": Access(),
+    "GetServiceLastAccessedDetailsWithEntities": Access(),
+    "ListPoliciesGrantingServiceAccess": ARN,
+    "ListMFADevices": USER,
+    "ListVirtualMFADevices": Access(),
+    "ListSigningCertificates": USER,
+    "ListSSHPublicKeys": USER,
+    "ListServiceSpecificCredentials": USER,
     "GetAccountAuthorizationDetails": Access(),
     "CreateServiceLinkedRole": Access(
         resources=_linked_role, context=lambda call, request: {"iam:AWSServiceName": request["AWSServiceName"]}

@@ -25,6 +25,17 @@ class Role(Struct, frozen=True, kw_only=True):
     service: str | None = None  # of a service-linked role: whose it is
 
 
+class Login(Struct, frozen=True, kw_only=True):
+    """A user's password, for a console."""
+
+    created_at: datetime
+    changed_at: datetime
+    sealed_hash: bytes  # the sealed scrypt hash: a copy of the database alone gives nothing to guess against
+    earlier: tuple[bytes, ...] = ()  # of passwords before it, the newest first: for PasswordReusePrevention
+    must_reset: bool = False
+    session_seconds_max: int | None = None  # MaxSigninSessionDuration
+
+
 class User(Struct, frozen=True, kw_only=True):
     name: str
     path: str
@@ -35,6 +46,7 @@ class User(Struct, frozen=True, kw_only=True):
     tags: dict[str, str] = {}
     inline: dict[str, str] = {}
     attached: tuple[str, ...] = ()
+    login: Login | None = None  # None: no password
 
 
 class Group(Struct, frozen=True, kw_only=True):
@@ -94,6 +106,43 @@ class AccessKey(Struct, frozen=True, kw_only=True):
     sealed_secret: bytes
     is_active: bool
     created_at: datetime
+
+
+class PasswordPolicy(Struct, frozen=True, kw_only=True):
+    """What the account asks of its users' passwords."""
+
+    length_min: int = 6
+    symbols: bool = False
+    numbers: bool = False
+    uppercase: bool = False
+    lowercase: bool = False
+    users_may_change: bool = False
+    age_days_max: int | None = None  # None: passwords do not grow old
+    reuse_prevention: int | None = None  # how many passwords back may not come again
+    hard_expiry: bool | None = None
+
+
+class CredentialReport(Struct, frozen=True, kw_only=True):
+    content: str  # CSV
+    generated_at: datetime
+
+
+class AccountFacts(Struct, frozen=True, kw_only=True):
+    """What is kept of the account as a whole."""
+
+    alias: str | None = None
+    password_policy: PasswordPolicy | None = None  # None: AWS's default holds
+    credential_report: CredentialReport | None = None
+
+
+class Use(Struct, frozen=True, kw_only=True):
+    """The last time that a principal called an action, or that a key was used for anything."""
+
+    at: int  # epoch milliseconds
+    service: str  # "ecs"
+    region: str
+    principal_id: str = ""  # AIDA, AROA; empty: of a key
+    action: str = ""  # "ListClusters"
 
 
 Holder = TypeVar("Holder", Role, User, Group)  # of policies, attached or inline

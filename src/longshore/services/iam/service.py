@@ -3,12 +3,16 @@
 from longshore.kit.service import Service
 from longshore.services.iam.access import ACCESS
 from longshore.services.iam.operations import (
+    account,
     account_details,
     accounts,
     attachments,
+    devices,
     groups,
     inline_policies,
     instance_profiles,
+    last_accessed,
+    login_profiles,
     policies,
     roles,
     service_linked_roles,
@@ -20,7 +24,7 @@ SERVICE = Service(
     "iam",
     operations=[
         accounts, users, groups, roles, instance_profiles, policies, attachments, inline_policies, service_linked_roles,
-        account_details, simulation,
+        account, account_details, login_profiles, devices, last_accessed, simulation,
     ],
     access=ACCESS,
 )  # fmt: skip

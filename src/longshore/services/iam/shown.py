@@ -10,9 +10,10 @@ from functools import lru_cache
 from typing import Any, TypeVar
 from urllib.parse import quote
 
+from longshore.aws.clock import from_milliseconds
 from longshore.aws.errors import AwsError
 from longshore.kit.call import Call
-from longshore.services.iam.records import Group, InstanceProfile, Policy, PolicyVersion, Role, User
+from longshore.services.iam.records import Group, InstanceProfile, Policy, PolicyVersion, Role, Use, User
 
 T = TypeVar("T")
 _PAGE = 100
@@ -31,6 +32,10 @@ def tag_list(tags: Mapping[str, str]) -> list[dict[str, str]] | None:
 
 def second(moment: datetime) -> datetime:
     return moment.replace(microsecond=0)
+
+
+def moment(use: Use) -> datetime:
+    return second(from_milliseconds(use.at))
 
 
 def role(

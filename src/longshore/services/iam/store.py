@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -18,9 +19,10 @@ from sqlalchemy import (
     insert,
     select,
     update,
-)  # fmt: skip
+)
+from sqlalchemy.dialects.sqlite import insert as insert_or_update
 
-from longshore.services.iam.records import AccessKey, Group, InstanceProfile, Policy, Role, User
+from longshore.services.iam.records import AccessKey, AccountFacts, Group, InstanceProfile, Policy, Role, Use, User
 from longshore.store.engine import Transaction
 from longshore.store.statement import METADATA, Statement
 
@@ -99,6 +101,44 @@ versions = Table(
     Column("version", Integer, nullable=False),
 )
 
+facts = Table(
+    "iam_account_facts",
+    METADATA,
+    Column("account", String, primary_key=True),
+    Column("alias", String, index=True),
+    Column("document", LargeBinary, nullable=False),
+)
+# Of each principal and action, and of each key, the last use alone.
+uses = Table(
+    "iam_uses",
+    METADATA,
+    Column("account", String, primary_key=True),
+    Column("principal_id", String, primary_key=True),
+    Column("service", String, primary_key=True),
+    Column("action", String, primary_key=True),
+    Column("at", Integer, nullable=False),  # epoch milliseconds
+    Column("region", String, nullable=False),
+    sqlite_with_rowid=False,
+)
+key_uses = Table(
+    "iam_key_uses",
+    METADATA,
+    Column("access_key_id", String, primary_key=True),
+    Column("at", Integer, nullable=False),
+    Column("service", String, nullable=False),
+    Column("region", String, nullable=False),
+    sqlite_with_rowid=False,
+)
+# What was begun and is asked for by its id: access reports, deletions of service-linked roles.
+tasks = Table(
+    "iam_tasks",
+    METADATA,
+    Column("account", String, primary_key=True),
+    Column("task_id", String, primary_key=True),
+    Column("at", Integer, nullable=False, index=True),  # epoch milliseconds
+    Column("document", LargeBinary, nullable=False),
+)
+
 _groups, _users = METADATA.tables["iam_groups"], METADATA.tables["iam_users"]
 _GROUPS_OF = Statement(
     select(_groups.c.document)
@@ -165,7 +205,7 @@ _ADD_KEY = Statement(
 _SAVE_KEY = Statement(
     update(access_keys)
     .where(access_keys.c.access_key_id == bindparam("b_access_key_id"))
-    .values(document=bindparam("b_document"))
+    .values(user_folded=bindparam("b_user_folded"), document=bindparam("b_document"))
 )
 _DROP_KEY = Statement(delete(access_keys).where(access_keys.c.access_key_id == bindparam("access_key_id")))
 _VERSION = Statement(select(versions.c.version).where(versions.c.account == bindparam("account")))
@@ -174,6 +214,56 @@ _SET_VERSION = Statement(
 )
 _FIRST_VERSION = Statement(insert(versions).values(account=bindparam("account"), version=bindparam("version")))
 
+_FACTS = Statement(select(facts.c.document).where(facts.c.account == bindparam("account")))
+_HAS_ALIAS = Statement(select(facts.c.account).where(facts.c.alias == bindparam("alias")))
+_DROP_FACTS = Statement(delete(facts).where(facts.c.account == bindparam("account")))
+_ADD_FACTS = Statement(
+    insert(facts).values(account=bindparam("account"), alias=bindparam("alias"), document=bindparam("document"))
+)
+
+
+def _newest(table: Table, *keys: str) -> Statement:
+    """Keeps a row where there is none, or an older one."""
+    statement = insert_or_update(table).values({column.name: bindparam(column.name) for column in table.columns})
+    new = {column.name: statement.excluded[column.name] for column in table.columns if column.name not in keys}
+    return Statement(
+        statement.on_conflict_do_update(index_elements=keys, set_=new, where=table.c.at <= statement.excluded.at)
+    )
+
+
+_USED = _newest(uses, "account", "principal_id", "service", "action")
+_KEY_USED = _newest(key_uses, "access_key_id")
+_USE_COLUMNS = (uses.c.at, uses.c.service, uses.c.region, uses.c.principal_id, uses.c.action)
+_USES_OF = Statement(
+    select(*_USE_COLUMNS).where(
+        uses.c.account == bindparam("account"), uses.c.principal_id == bindparam("principal_id")
+    )
+)
+_LAST_USE = Statement(
+    select(*_USE_COLUMNS)
+    .where(uses.c.account == bindparam("account"), uses.c.principal_id == bindparam("principal_id"))
+    .order_by(uses.c.at.desc())
+    .limit(1)
+)
+_FORGET_USES = Statement(
+    delete(uses).where(uses.c.account == bindparam("account"), uses.c.principal_id == bindparam("principal_id"))
+)
+_KEY_USE = Statement(
+    select(key_uses.c.at, key_uses.c.service, key_uses.c.region).where(
+        key_uses.c.access_key_id == bindparam("access_key_id")
+    )
+)
+_FORGET_KEY_USE = Statement(delete(key_uses).where(key_uses.c.access_key_id == bindparam("access_key_id")))
+_TASK = Statement(
+    select(tasks.c.document).where(tasks.c.account == bindparam("account"), tasks.c.task_id == bindparam("task_id"))
+)
+_ADD_TASK = Statement(insert(tasks).values({column.name: bindparam(column.name) for column in tasks.columns}))
+_DROP_OLD_TASKS = Statement(delete(tasks).where(tasks.c.at < bindparam("oldest")))
+_TASKS_KEPT_MS = (
+    7 * 86_400_000
+)  # IAM API reference, GenerateServiceLastAccessedDetails: a report is kept for seven days.
+
+_FACTS_DECODER = msgspec.json.Decoder(AccountFacts)
 _KEY_DECODER = msgspec.json.Decoder(AccessKey)
 
 
@@ -227,6 +317,9 @@ def save(transaction: Transaction, account: str, entity: Kept) -> None:
 
 def drop(transaction: Transaction, account: str, entity: Kept) -> None:
     transaction.run(_KINDS[type(entity)].drop, b_account=account, b_folded=folded(entity))
+    if isinstance(entity, (User, Role)):
+        principal_id = entity.user_id if isinstance(entity, User) else entity.role_id
+        transaction.run(_FORGET_USES, account=account, principal_id=principal_id)
     touch(transaction, account)
 
 
@@ -300,13 +393,91 @@ def add_key(transaction: Transaction, account: str, key: AccessKey) -> None:
 
 
 def save_key(transaction: Transaction, account: str, key: AccessKey) -> None:
-    transaction.run(_SAVE_KEY, b_access_key_id=key.access_key_id, b_document=msgspec.json.encode(key))
+    transaction.run(
+        _SAVE_KEY,
+        b_access_key_id=key.access_key_id,
+        b_user_folded=key.user_name.lower(),
+        b_document=msgspec.json.encode(key),
+    )
     touch(transaction, account)
 
 
 def drop_key(transaction: Transaction, account: str, key: AccessKey) -> None:
     transaction.run(_DROP_KEY, access_key_id=key.access_key_id)
+    transaction.run(_FORGET_KEY_USE, access_key_id=key.access_key_id)
     touch(transaction, account)
+
+
+def facts_of(transaction: Transaction, account: str) -> AccountFacts:
+    row = transaction.one(_FACTS, account=account)
+    return _FACTS_DECODER.decode(row[0]) if row else AccountFacts()
+
+
+def save_facts(transaction: Transaction, account: str, new: AccountFacts) -> None:
+    transaction.run(_DROP_FACTS, account=account)
+    transaction.run(_ADD_FACTS, account=account, alias=new.alias, document=msgspec.json.encode(new))
+
+
+def account_of_alias(transaction: Transaction, alias: str) -> str | None:
+    row = transaction.one(_HAS_ALIAS, alias=alias)
+    return row[0] if row else None
+
+
+def keep_uses(transaction: Transaction, of_principals: Iterable[tuple[str, Use]], of_keys: Mapping[str, Use]) -> None:
+    """(account, use) of principals; key id -> use. What is older than what is known changes nothing."""
+    transaction.many(
+        _USED,
+        [
+            {
+                "account": account,
+                "principal_id": use.principal_id,
+                "service": use.service,
+                "action": use.action,
+                "at": use.at,
+                "region": use.region,
+            }
+            for account, use in of_principals
+        ],
+    )
+    transaction.many(
+        _KEY_USED,
+        [
+            {"access_key_id": key_id, "at": use.at, "service": use.service, "region": use.region}
+            for key_id, use in of_keys.items()
+        ],
+    )
+
+
+def uses_of(transaction: Transaction, account: str, principal_id: str) -> list[Use]:
+    """Of each action that the principal ever called, the last call."""
+    rows = transaction.all(_USES_OF, account=account, principal_id=principal_id)
+    return [_use(row) for row in rows]
+
+
+def last_use(transaction: Transaction, account: str, principal_id: str) -> Use | None:
+    row = transaction.one(_LAST_USE, account=account, principal_id=principal_id)
+    return _use(row) if row else None
+
+
+def _use(row: tuple[int, str, str, str, str]) -> Use:
+    at, service, region, principal_id, action = row
+    return Use(at=at, service=service, region=region, principal_id=principal_id, action=action)
+
+
+def last_use_of_key(transaction: Transaction, access_key_id: str) -> Use | None:
+    row = transaction.one(_KEY_USE, access_key_id=access_key_id)
+    return Use(at=row[0], service=row[1], region=row[2]) if row else None
+
+
+def find_task(transaction: Transaction, account: str, task_id: str) -> bytes | None:
+    row = transaction.one(_TASK, account=account, task_id=task_id)
+    return row[0] if row else None
+
+
+def add_task(transaction: Transaction, account: str, task_id: str, at: int, document: bytes) -> None:
+    """Those that nobody may ask for any more go."""
+    transaction.run(_DROP_OLD_TASKS, oldest=at - _TASKS_KEPT_MS)
+    transaction.run(_ADD_TASK, account=account, task_id=task_id, at=at, document=document)
 
 
 def version(transaction: Transaction, account: str) -> int:

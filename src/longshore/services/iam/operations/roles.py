@@ -88,7 +88,8 @@ def trust_of(call: Call, role: Role) -> str:
 
 def last_used(call: Call, role: Role) -> dict[str, Any]:
     """When and where a session of the role last called anything; empty: never."""
-    return {}
+    use = store.last_use(call.transaction, call.account, role.role_id)
+    return {"LastUsedDate": shown.moment(use), "Region": use.region} if use is not None else {}
 
 
 @operation

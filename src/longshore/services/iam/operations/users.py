@@ -77,8 +77,7 @@ def update_user(call: Call, request: Request) -> Response:
     keys = store.keys_of(call.transaction, call.account, user.name)
     store.rename(call.transaction, call.account, user, moved)
     for key in keys:
-        store.drop_key(call.transaction, call.account, key)
-        store.add_key(call.transaction, call.account, replace(key, user_name=name))
+        store.save_key(call.transaction, call.account, replace(key, user_name=name))
     roles.follow(call, user.user_id, user.arn, moved.arn)
     return {}
 
@@ -88,6 +87,8 @@ def delete_user(call: Call, request: Request) -> Response:
     user = existing(call, request["UserName"])
     if store.keys_of(call.transaction, call.account, user.name):
         raise rules.conflict("Cannot delete entity, must delete access keys first.")
+    if user.login is not None:
+        raise rules.conflict("Cannot delete entity, must delete login profile first.")
     if store.groups_of(call.transaction, call.account, user):
         # Seen at AWS: the same sentence as for a group that has users.
         raise rules.conflict("Cannot delete entity, must remove users from group first.")
@@ -154,6 +155,19 @@ def create_access_key(call: Call, request: Request) -> Response:
             "CreateDate": shown.second(key.created_at),
         }
     }
+
+
+@operation
+def get_access_key_last_used(call: Call, request: Request) -> Response:
+    """Told of a key that was never used, too."""
+    found = store.find_key(call.transaction, request["AccessKeyId"])
+    if found is None or found[0] != call.account:
+        raise rules.missing(f"The Access Key with id {request['AccessKeyId']} cannot be found.")
+    use = store.last_use_of_key(call.transaction, request["AccessKeyId"])
+    last: Response = {"ServiceName": "N/A", "Region": "N/A"}
+    if use is not None:
+        last = {"LastUsedDate": shown.moment(use), "ServiceName": use.service, "Region": use.region}
+    return {"UserName": found[1].user_name, "AccessKeyLastUsed": last}
 
 
 @operation
