@@ -30,13 +30,18 @@ from policy.tables.row import (
 
 ROWS = [*matching.ROWS, *conditions.ROWS, *principals.ROWS, *decisions.ROWS]
 WHO = {
-    "user": Principal(kind="user", account=ACCOUNT, arn=USER, user_id="AIDAANN", user_name="ann"),
+    "user": Principal(kind="user", account=ACCOUNT, arn=USER, user_id="AIDAANN234567ABCDEFGH", user_name="ann"),
     "session": Principal(
-        kind="assumed-role", account=ACCOUNT, arn=SESSION, user_id="AROAOPS:job", role_arn=OWN_ROLE, role_id="AROAOPS"
+        kind="assumed-role",
+        account=ACCOUNT,
+        arn=SESSION,
+        user_id="AROAOPS234567ABCDEFGH:job",
+        role_arn=OWN_ROLE,
+        role_id="AROAOPS234567ABCDEFGH",
     ),
     "federated": Principal(kind="federated-user", account=ACCOUNT, arn=FEDERATED, user_id=f"{ACCOUNT}:ann"),
     "root": root(ACCOUNT),
-    "stranger": Principal(kind="user", account=OTHER, arn=STRANGER, user_id="AIDASTRANGER", user_name="ann"),
+    "stranger": Principal(kind="user", account=OTHER, arn=STRANGER, user_id="AIDASTRANGER34567ABCD", user_name="ann"),
     "service": service("ec2.amazonaws.com", ACCOUNT),
 }
 KINDS = {
@@ -127,8 +132,10 @@ def test_the_simulator_says_what_the_tables_say() -> None:
     iam = house.client("iam")
     trust = json.dumps({"Version": "2012-10-17", "Statement": trusting({"Service": "ec2.amazonaws.com"})})
     ids = {
-        "AIDAANN": iam.create_user(UserName="ann")["User"]["UserId"],
-        "AROAOPS": iam.create_role(RoleName="ops", Path="/team/", AssumeRolePolicyDocument=trust)["Role"]["RoleId"],
+        "AIDAANN234567ABCDEFGH": iam.create_user(UserName="ann")["User"]["UserId"],
+        "AROAOPS234567ABCDEFGH": iam.create_role(RoleName="ops", Path="/team/", AssumeRolePolicyDocument=trust)["Role"][
+            "RoleId"
+        ],
     }
     wrong = []
     for number, row in enumerate(SIMULATED):

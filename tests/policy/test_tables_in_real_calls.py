@@ -106,12 +106,14 @@ class Stage:
         self.house = InProcessHouse()
         self.iam = self.house.client("iam")
         self.ids = {
-            "AIDAANN": self.iam.create_user(UserName="ann", Tags=[{"Key": "team", "Value": "blue"}])["User"]["UserId"]
+            "AIDAANN234567ABCDEFGH": self.iam.create_user(UserName="ann", Tags=[{"Key": "team", "Value": "blue"}])[
+                "User"
+            ]["UserId"]
         }
         self.key = self.iam.create_access_key(UserName="ann")["AccessKey"]
         trust = json.dumps({"Version": "2012-10-17", "Statement": [trusting({"AWS": USER})]})
         role = self.iam.create_role(RoleName="ops", Path="/team/", AssumeRolePolicyDocument=trust)["Role"]
-        self.ids["AROAOPS"] = role["RoleId"]
+        self.ids["AROAOPS234567ABCDEFGH"] = role["RoleId"]
         names = {found[1] for row in CALLED if (found := _ROLE.fullmatch(row.resource))}
         for name in sorted({*names, "target"} - {"ops"}, key=str.lower):
             self.iam.create_role(RoleName=name, Path="/team/", AssumeRolePolicyDocument=EC2_TRUST)

@@ -55,7 +55,7 @@ _NAMED: list[tuple[str, Any, bool]] = [
     ("user", {"AWS": "*"}, True),
     ("user", {"AWS": USER}, True),
     ("user", {"AWS": [STRANGER, USER]}, True),
-    ("user", {"AWS": "AIDAANN"}, True),
+    ("user", {"AWS": "AIDAANN234567ABCDEFGH"}, True),
     ("user", {"AWS": USER, "Service": "ec2.amazonaws.com"}, True),
     # The account only delegates, by its number and by its root alike.
     ("user", {"AWS": ACCOUNT}, False),
@@ -64,7 +64,7 @@ _NAMED: list[tuple[str, Any, bool]] = [
     ("user", {"AWS": USER.replace("ann", "Ann")}, False),
     ("user", {"AWS": USER.replace("user/ann", "user/team/ann")}, False),
     ("user", {"AWS": f"arn:aws:iam::{ACCOUNT}:user/bob"}, False),
-    ("user", {"AWS": "AIDABOB"}, False),
+    ("user", {"AWS": "AIDABOB234567ABCDEFGH"}, False),
     ("user", {"AWS": STRANGER}, False),
     ("user", {"AWS": OTHER}, False),
     ("user", {"AWS": OWN_ROLE}, False),
@@ -74,7 +74,7 @@ _NAMED: list[tuple[str, Any, bool]] = [
     ("session", "*", True),
     ("session", {"AWS": "*"}, True),
     ("session", {"AWS": OWN_ROLE}, True),
-    ("session", {"AWS": "AROAOPS"}, True),
+    ("session", {"AWS": "AROAOPS234567ABCDEFGH"}, True),
     ("session", {"AWS": SESSION}, True),
     ("session", {"AWS": ACCOUNT}, False),
     ("session", {"AWS": ROOT}, False),
@@ -82,7 +82,7 @@ _NAMED: list[tuple[str, Any, bool]] = [
     ("session", {"AWS": f"arn:aws:iam::{ACCOUNT}:role/ops"}, False),
     ("session", {"AWS": SESSION.replace("job", "Job")}, False),
     ("session", {"AWS": SESSION.replace("/job", "/other")}, False),
-    ("session", {"AWS": "AROAOTHER"}, False),
+    ("session", {"AWS": "AROAOTHER234567ABCDEF"}, False),
     ("session", {"AWS": USER}, False),
     ("federated", "*", True),
     ("federated", {"AWS": FEDERATED}, True),
@@ -133,7 +133,7 @@ _DENIALS: list[tuple[str, str, Any, str]] = [
     # To be spared, the account must be named as well as the one who calls.
     ("user", "NotPrincipal", {"AWS": [ROOT, USER]}, ALLOWED),
     ("user", "NotPrincipal", {"AWS": [ACCOUNT, USER]}, ALLOWED),
-    ("user", "NotPrincipal", {"AWS": [ACCOUNT, "AIDAANN"]}, ALLOWED),
+    ("user", "NotPrincipal", {"AWS": [ACCOUNT, "AIDAANN234567ABCDEFGH"]}, ALLOWED),
     ("user", "NotPrincipal", {"AWS": USER}, DENIED),
     ("user", "NotPrincipal", {"AWS": ROOT}, DENIED),
     ("user", "NotPrincipal", {"AWS": [OTHER, STRANGER]}, DENIED),
@@ -165,7 +165,7 @@ _TRUSTS: list[Row] = [
     # Its own account's trust policy grants to whom it names itself, and delegates to whom it names by account.
     _trust("user", {"AWS": USER}, ALLOWED, willing=False),
     _trust("user", {"AWS": USER}, ALLOWED, willing=True),
-    _trust("user", {"AWS": "AIDAANN"}, ALLOWED, willing=False),
+    _trust("user", {"AWS": "AIDAANN234567ABCDEFGH"}, ALLOWED, willing=False),
     _trust("user", {"AWS": "*"}, ALLOWED, willing=False),
     _trust("user", {"AWS": ACCOUNT}, SILENT, willing=False, by="identity"),
     _trust("user", {"AWS": ROOT}, SILENT, willing=False, by="identity"),
@@ -198,12 +198,12 @@ _TRUSTS: list[Row] = [
         _trust("stranger", principal, ALLOWED if willing else SILENT, willing=willing, by="" if willing else "identity")
         for principal in (
             {"AWS": STRANGER},
-            {"AWS": "AIDASTRANGER"},
+            {"AWS": "AIDASTRANGER34567ABCD"},
             {"AWS": OTHER},
             {"AWS": OTHERS_ROOT},
             {"AWS": "*"},
         )
-        if principal != {"AWS": "AIDASTRANGER"}
+        if principal != {"AWS": "AIDASTRANGER34567ABCD"}
         for willing in (False, True)
     ),
     _trust("stranger", {"AWS": ACCOUNT}, SILENT, willing=True, by="trust"),
