@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
+
+from msgspec.structs import replace
 
 from longshore.cli.doctor import asked, checks, judge, mend
 from longshore.cli.doctor.account import Account, Answer, Asked
@@ -42,7 +44,7 @@ def answered(reader: Reader, account: Account) -> tuple[dict[Asked, Answer], str
     return answers, because
 
 
-def examine(reader: Reader, wanted: Wanted, agrees: Agrees) -> Report:
+def examine(reader: Reader, wanted: Wanted, agrees: Agrees, wait: Callable[[float], object] = time.sleep) -> Report:
     """CannotLook. What is agreed to is carried out, until nothing is left that a command could mend."""
     done: list[str] = []
     failed: list[tuple[str, str]] = []
@@ -50,6 +52,10 @@ def examine(reader: Reader, wanted: Wanted, agrees: Agrees) -> Report:
     report = look(reader, wanted)
     while len(seen) < _MENDS_MAX:
         finding = next((each for each in report.findings if _mendable(each, seen)), None)
+        if finding is not None and done and finding.code == "environment-invalid":
+            # It may come back by itself, now that its role is mended.
+            report = _look_until_gone(reader, wanted, report, {mend.line(finding.todo)}, wait)
+            finding = next((each for each in report.findings if _mendable(each, seen)), None)
         if finding is None:
             break
         command = mend.line(finding.todo) or ""
@@ -62,18 +68,20 @@ def examine(reader: Reader, wanted: Wanted, agrees: Agrees) -> Report:
         else:
             failed.append((command, because))
         report = look(reader, wanted)
+    report = _look_until_gone(reader, wanted, report, set(done), wait)
+    return replace(report, done=tuple(done), failed=tuple(failed))
+
+
+def _look_until_gone(
+    reader: Reader, wanted: Wanted, report: Report, commands: Container[str | None], wait: Callable[[float], object]
+) -> Report:
+    """The report in which nothing has one of the commands for its mend; after some seconds, the one there is."""
     for seconds in _SETTLES_SECONDS:
-        if not any(mend.line(each.todo) in done for each in report.findings):
+        if not any(each.todo and mend.line(each.todo) in commands for each in report.findings):
             break
-        time.sleep(seconds)
+        wait(seconds)
         report = look(reader, wanted)
-    return Report(
-        account=report.account,
-        findings=report.findings,
-        no_simulator=report.no_simulator,
-        done=tuple(done),
-        failed=tuple(failed),
-    )
+    return report
 
 
 def _mendable(finding: Finding, seen: set[str]) -> bool:

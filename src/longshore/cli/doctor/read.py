@@ -66,7 +66,7 @@ def connect(*, profile: str | None = None, region: str | None = None, endpoint: 
     try:
         session = Session(profile=profile)
         found = region or session.get_config_variable("region")
-        if found is None:
+        if not found:
             raise CannotLook("no region is set; give one with `--region`")
         clients = {
             service: session.create_client(service, region_name=found, endpoint_url=endpoint, config=_CONFIG)
