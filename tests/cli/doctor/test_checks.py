@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from re import findall
 
 import pytest
 from msgspec import Struct
@@ -233,11 +235,6 @@ def test_a_mistake_is_found_and_has_its_mend(name: str) -> None:
 
 def test_every_code_of_a_mistake_is_tried() -> None:
     """The source is asked: a finding that no test makes is none that can be trusted."""
-    from pathlib import Path
-    from re import findall
-
-    source = Path(checks.__file__).read_text("utf-8")
-    codes = set(findall(r'"([a-z]+(?:-[a-z]+)+)"', source))
     tried = {case.code for case in CASES.values()}
     elsewhere = {
         "trust-unsure",
@@ -247,7 +244,18 @@ def test_every_code_of_a_mistake_is_tried() -> None:
         "queue-disabled",
         "nothing-there",
     }
-    assert codes - {"identity-based"} == tried | elsewhere
+    assert codes() == tried | elsewhere
+
+
+def codes() -> set[str]:
+    return set(findall(r'"([a-z]+(?:-[a-z]+)+)"', Path(checks.__file__).read_text("utf-8")))
+
+
+def test_the_page_tells_every_code() -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "doctor.md").read_text("utf-8")
+    rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `") and "--" not in line]
+    told = {code for row in rows for code in findall(r"`([a-z-]+)`", row)}
+    assert told == codes()
 
 
 def test_what_is_explained_by_a_role_is_not_told_twice() -> None:
