@@ -329,18 +329,23 @@ def test_trust_that_is_fine_is_taken_and_can_be_compiled(text: str) -> None:
 # AWS's own -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("policy", managed.listed(), ids=lambda policy: policy.name)
-def test_every_policy_that_aws_keeps_is_well_formed_and_can_be_compiled(policy: Any) -> None:
-    assert policy.default_document is not None
-    assert refusal(policy.default_document) is None
-    compiled = parse(policy.default_document)
-    assert compiled.statements
-    source = json.loads(policy.default_document)
-    for each in source["Statement"] if isinstance(source["Statement"], list) else [source["Statement"]]:
-        actions = each.get("Action", [])
-        for action in actions if isinstance(actions, list) else [actions]:
-            denied, allowed = compiled.on(action.replace("*", "X").replace("?", "x"))
-            assert denied if each["Effect"] == "Deny" else allowed
+def test_every_policy_that_aws_keeps_is_well_formed_and_can_be_compiled() -> None:
+    policies = managed.listed()
+    assert len(policies) > 1500
+    refused = {policy.name: text for policy in policies if (text := refusal(policy.default_document))}
+    # They name `role-template/`, which customers' policies may not.
+    assert set(refused) == {
+        "AWSCloudWatchOmniServiceRolePolicy", "AWSObservabilityAdminTelemetryEnablementServiceRolePolicy",
+    }  # fmt: skip
+    for policy in policies:
+        compiled = parse(policy.default_document)
+        assert compiled.statements, policy.name
+        source = json.loads(policy.default_document)
+        for each in source["Statement"] if isinstance(source["Statement"], list) else [source["Statement"]]:
+            actions = each.get("Action", [])
+            for action in actions if isinstance(actions, list) else [actions]:
+                denied, allowed = compiled.on(action.replace("*", "X").replace("?", "x"))
+                assert denied if each["Effect"] == "Deny" else allowed, (policy.name, action)
 
 
 # Whatever is written ----------------------------------------------------------------------------------------------------

@@ -106,7 +106,8 @@ def test_the_policies_of_aws_are_listed_read_and_left_alone(house) -> None:
     actions = {action for each in version["Document"]["Statement"] for action in _listed(each["Action"])}
     assert {"ecs:RegisterContainerInstance", "ecs:Poll", "logs:PutLogEvents"} <= actions
     assert "logs:CreateLogGroup" not in actions
-    listed = {each["PolicyName"] for each in iam.list_policies(Scope="AWS", MaxItems=1000)["Policies"]}
+    found = iam.get_paginator("list_policies").paginate(Scope="AWS").build_full_result()
+    listed = {each["PolicyName"] for each in found["Policies"]}
     assert {"AdministratorAccess", "AWSBatchFullAccess", "BatchServiceRolePolicy", "ReadOnlyAccess"} <= listed
     assert iam.list_policies(Scope="Local")["Policies"] == []
     with refused("AccessDenied", status=403):

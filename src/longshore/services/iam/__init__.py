@@ -5,6 +5,6 @@ emits "IAM Role Changed" and "IAM Instance Profile Changed", so that what was re
 
 AWS's: fields, names, limits, texts, the order of checks, unique ids in trust policies, documents of managed policies.
 Ours: a change holds from the next request on, where AWS takes seconds; markers name the last item of a page; the ids of AWS's
-managed policies are made from their names, since no public list of these policies has them; there are no
-devices for a second factor, and of AWS's some 1,600 managed policies those that Batch, ECS, EC2 and their users meet.
+managed policies are made from their names, since no public list of these policies has them; of each of them the newest
+version alone is known; there are no devices for a second factor, no certificates and no identity providers.
 """

@@ -5,7 +5,7 @@ Source: service authorization reference, AWS Identity and Access Management.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 from msgspec.structs import replace
 
@@ -84,9 +84,23 @@ def _under(kind: str) -> Callable[[Call, Request], list[str]]:
     return resources
 
 
-def _resource_tags(tags: Mapping[str, str]) -> dict[str, str | list[str]]:
-    """A resource's tags are asked for under two names."""
-    return {f"{prefix}:ResourceTag/{key}": value for key, value in tags.items() for prefix in ("aws", "iam")}
+# Service authorization reference: the operations on a role or a user that know iam:PermissionsBoundary.
+_KNOW_THE_BOUNDARY = frozenset(
+    ("GetRole", "DeleteRole", "UpdateRole", "UpdateRoleDescription", "UpdateAssumeRolePolicy")
+) | frozenset(
+    f"{verb}{kind}{what}"
+    for kind in ("Role", "User")
+    for verb, what in (
+        ("Attach", "Policy"), ("Detach", "Policy"), ("Put", "Policy"), ("Delete", "Policy"),
+        ("Put", "PermissionsBoundary"), ("Delete", "PermissionsBoundary"),
+    )
+)  # fmt: skip
+
+
+def _resource_tags(found: Role | User | InstanceProfile | Policy) -> dict[str, str | list[str]]:
+    """The tags of a role or a user are asked for under two names, those of others under one."""
+    prefixes = ("aws", "iam") if isinstance(found, (Role, User)) else ("aws",)
+    return {f"{prefix}:ResourceTag/{key}": value for key, value in found.tags.items() for prefix in prefixes}
 
 
 def _target(call: Call, request: Request) -> dict[str, str | list[str]]:
@@ -102,8 +116,8 @@ def _target(call: Call, request: Request) -> dict[str, str | list[str]]:
         found = entitlements.find_policy(call.transaction, call.account, request["PolicyArn"])
     if found is None:
         return {}
-    context = _resource_tags(found.tags)
-    if isinstance(found, (Role, User)) and found.boundary_arn:
+    context = _resource_tags(found)
+    if isinstance(found, (Role, User)) and found.boundary_arn and call.operation in _KNOW_THE_BOUNDARY:
         context["iam:PermissionsBoundary"] = found.boundary_arn
     return context
 
@@ -132,7 +146,8 @@ def _tagging(
 
     def further(call: Call, request: Request) -> Iterable[Question]:
         if request.get("Tags"):
-            yield Question(action, resources(call, request)[0], _tags(call, request))
+            context = tag_context({tag["Key"]: tag["Value"] for tag in request["Tags"]})
+            yield Question(action, resources(call, request)[0], context)
 
     return further
 

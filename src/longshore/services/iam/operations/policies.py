@@ -101,7 +101,7 @@ def list_policies(call: Call, request: Request) -> Response:
     if scope in ("All", "Local"):
         found += store.listed(call.transaction, Policy, call.account)
     if scope in ("All", "AWS"):
-        found += managed.listed()
+        found += managed.headers()
     uses = Uses(call)
     counts = uses.boundaries if request.get("PolicyUsageFilter") == "PermissionsBoundary" else uses.attached
     only_used = bool(request.get("OnlyAttached") or request.get("PolicyUsageFilter"))
