@@ -7,6 +7,7 @@ import contextlib
 import random
 import sqlite3
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +145,33 @@ def test_a_savepoint_within_undoes_its_own_part_only(store: SqliteStore) -> None
 
     assert run(store, write) == [None]
     assert names(store) == ["a", "c", "e"] == seen
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_however_savepoints_lie_within_each_other_what_failed_leaves_nothing(store: SqliteStore, seed: int) -> None:
+    chance = random.Random(seed)
+    told: list[str] = []
+    written = 0
+
+    def go(transaction: Transaction, depth: int) -> list[str]:
+        """What is to be kept of what was written in it."""
+        nonlocal written
+        kept: list[str] = []
+        for _ in range(chance.randrange(4)):
+            if depth < 5 and chance.random() < 0.6:
+                with contextlib.suppress(LookupError):
+                    kept += transaction.savepoint(lambda: go(transaction, depth + 1))
+            else:
+                written += 1
+                transaction.insert(ADD, name=str(written), body=b"")
+                transaction.after_commit(partial(told.append, str(written)))
+                kept.append(str(written))
+        if depth and chance.random() < 0.4:
+            raise LookupError
+        return kept
+
+    expected = run(store, *[partial(go, depth=0)] * 30)
+    assert names(store) == [name for kept in expected for name in kept] == told
 
 
 def test_a_broken_constraint_is_its_own_requests_matter(store: SqliteStore) -> None:

@@ -256,13 +256,20 @@ def error_of(status: int, body: bytes) -> AwsError:
 
 def on_the_wire(value: Any) -> Any:
     """JSON services write times as epoch seconds; absent members are left out."""
+    if isinstance(value, Mapping):
+        return {
+            key: each if type(each) in _AS_THEY_ARE else on_the_wire(each)
+            for key, each in value.items()
+            if each is not None
+        }
+    if isinstance(value, (list, tuple)):
+        return [each if type(each) in _AS_THEY_ARE else on_the_wire(each) for each in value]
     if isinstance(value, datetime):
         return value.astimezone(UTC).timestamp()
-    if isinstance(value, Mapping):
-        return {key: on_the_wire(each) for key, each in value.items() if each is not None}
-    if isinstance(value, (list, tuple)):
-        return [on_the_wire(each) for each in value]
     return value
+
+
+_AS_THEY_ARE = frozenset({str, int, float, bool})
 
 
 class _Connection(Protocol):

@@ -40,10 +40,13 @@ class Outbox:
 
     def hears(self, detail_type: str, facts: Mapping[str, str] = MappingProxyType({})) -> bool:
         """`facts`: what is known of the event before its detail is made."""
-        return any(
-            all(name not in facts or facts[name] in values for name, values in pattern.items())
-            for pattern in self._heard.get(detail_type, ())
-        )
+        for pattern in self._heard.get(detail_type, ()):
+            for name, values in pattern.items():
+                if name in facts and facts[name] not in values:
+                    break
+            else:
+                return True
+        return False
 
     def append(self, transaction: Transaction, event: Event) -> None:
         if event.detail_type not in self._heard:

@@ -37,11 +37,15 @@ class Transaction:
     writer. Who changes a thing that is kept there keeps its new value; a roll-back forgets everything.
     """
 
-    __slots__ = ("_callbacks", "_connection", "known", "writable")
+    __slots__ = ("_callbacks", "_connection", "_steps", "_uncovered", "known", "writable")
 
     def __init__(self, connection: sqlite3.Connection, *, writable: bool, known: dict[Any, Any] | None = None) -> None:
         self._connection = connection
         self._callbacks: list[Callable[[], None]] = []
+        self._steps: list[
+            bool
+        ] = []  # the savepoints that are running, the outermost first: whether one is open for each
+        self._uncovered = 0  # how many of them, the innermost, have written nothing and are not open yet
         self.known: dict[Any, Any] = {} if known is None else known
         self.writable = writable
 
@@ -70,30 +74,54 @@ class Transaction:
         assert self.writable, "a read wrote"
         if not self._connection.in_transaction:
             raise TransactionLost  # What is written now would be kept on its own, whatever becomes of the rest.
+        if self._uncovered:
+            # One serves them all: nothing was written between the beginning of the outermost of them and now.
+            self._connection.execute("SAVEPOINT step")
+            self._steps[-self._uncovered] = True
+            self._uncovered = 0
 
     def after_commit(self, function: Callable[[], None]) -> None:
         """Runs once the change is durable; never after a roll-back."""
         self._callbacks.append(function)
 
     def savepoint(self, function: Callable[[], T]) -> T:
-        """Runs `function`; when it raises, its writes and callbacks are undone and the transaction goes on."""
+        """Runs `function`; when it raises, its writes and callbacks are undone and the transaction goes on.
+
+        One is opened in the database with the first write in it: an open savepoint makes every page that is written
+        dearer, and most of those that lie within each other begin at the same point.
+        """
         if not self.writable:
             return function()
-        self._check_writable()
+        if not self._connection.in_transaction:
+            raise TransactionLost
         kept = len(self._callbacks)
-        self._connection.execute("SAVEPOINT step")
+        self._steps.append(False)
+        self._uncovered += 1
         try:
             result = function()
         except BaseException:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK TO step")
-                self._connection.execute("RELEASE step")
-            self.known.clear()
+            self._undo()
             del self._callbacks[kept:]
             raise
-        self._check_writable()  # `function` may have taken the loss for an error like others.
-        self._connection.execute("RELEASE step")
+        if not self._connection.in_transaction:
+            self._undo()
+            raise TransactionLost  # `function` may have taken the loss for an error like others.
+        if self._uncovered:
+            self._uncovered -= 1
+        if self._steps.pop():
+            self._connection.execute("RELEASE step")
         return result
+
+    def _undo(self) -> None:
+        """Ends the innermost savepoint, and takes back what was written since it began."""
+        is_open = self._steps.pop()
+        if self._uncovered:
+            self._uncovered -= 1  # Nothing was.
+        elif self._connection.in_transaction:
+            self._connection.execute("ROLLBACK TO step")
+            if is_open:
+                self._connection.execute("RELEASE step")
+        self.known.clear()
 
     def take_callbacks(self) -> list[Callable[[], None]]:
         callbacks, self._callbacks = self._callbacks, []

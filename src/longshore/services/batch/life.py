@@ -101,7 +101,7 @@ def end_array(call: Call, array: Array) -> None:
 def _free(call: Call, environment: int, number: int) -> None:
     """The job's place is free. With its last job an instance begins to be idle."""
     one = store.instance(call.transaction, number)
-    if one is not None and store.used_on_instance(call.transaction, number)[0] == 0:
+    if one is not None and not store.is_used(call.transaction, number):
         store.save_instance(call.transaction, replace(one, idle_since=milliseconds(call.now), used=True))
     news.instance_changed(call, environment, number)
 

@@ -325,7 +325,7 @@ class _Ledger:
         instance = self._instance(decision.instance)
         if instance is None or instance.phase not in ("launched", "joined"):
             return
-        if instance.outdated_at is None and store.used_on_instance(self._call.transaction, instance.number)[0]:
+        if instance.outdated_at is None and store.is_used(self._call.transaction, instance.number):
             news.instance_changed(self._call, decision.environment, instance.number)
             return
         instances.retire(within(self._call, instance.account, instance.region), instance)

@@ -45,7 +45,7 @@ def on_task(call: Call, event: Event) -> None:
     started_at = _moment(task.get("startedAt"))
     stream = None
     if started_at is not None:
-        stream = tasks.log_stream(job, store.body(call.transaction, job.number), task["taskArn"])
+        stream = job.log_stream or tasks.log_stream(job, store.body(call.transaction, job.number), task["taskArn"])
         if job.status is Status.STARTING:
             # Of a task that ended at once no RUNNING may have been reported. It ran all the same, and that is told.
             job = life.apply(call, job, TaskRunning(task["taskArn"], started_at, stream))

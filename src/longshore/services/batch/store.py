@@ -609,6 +609,7 @@ _USED = Statement(
         jobs.c.instance == bindparam("instance")
     )
 )
+_IS_USED = Statement(select(jobs.c.number).where(jobs.c.instance == bindparam("instance")).limit(1))
 _USED_IN_ENVIRONMENT = Statement(
     select(jobs.c.instance, func.count(), func.sum(jobs.c.cpu), func.sum(jobs.c.memory_mib))
     .join(instances, instances.c.number == jobs.c.instance)
@@ -830,6 +831,11 @@ def used_on_instance(tx: Transaction, instance_number: int) -> tuple[int, int, i
     """(jobs, CPU units, memory in MiB) that have their place on the instance."""
     count, cpu, memory = tx.one(_USED, instance=instance_number)
     return int(count), int(cpu or 0), int(memory or 0)
+
+
+def is_used(tx: Transaction, instance_number: int) -> bool:
+    """Whether any job has its place on the instance."""
+    return tx.one(_IS_USED, instance=instance_number) is not None
 
 
 def used_in_environment(tx: Transaction, environment_number: int) -> dict[int, tuple[int, int, int]]:

@@ -87,7 +87,7 @@ def _begin(
     if one.container_instance_arn is None or environment.cluster_arn is None:
         return Unplaced(job.token)
     try:
-        answer = call.transaction.savepoint(lambda: _start(call, job, body, environment, one, may_be_repeated))
+        answer = _start(call, job, body, environment, one, may_be_repeated)
     except _Refused as refused:
         return StartFailed(job.token, str(refused))
     except AwsError as error:

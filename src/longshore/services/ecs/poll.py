@@ -9,7 +9,6 @@ Source: the agent's own client (`ecs-agent/acs`, `ecs-agent/tcs`) and the captur
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -114,6 +113,7 @@ class _Poll:
         self._instance = standing.instance
         self._notifier = notifier
         self._conversation = Conversation(self._house.settings.heartbeat_seconds)
+        self._acknowledged: list[Acknowledge] = []  # not written down yet
         self._ended = False
 
     async def run(self) -> None:
@@ -123,6 +123,7 @@ class _Poll:
                 await self._greet()
             while not self._over():
                 self._notifier.news.clear()
+                await self._note_acknowledged()
                 await self._deliver()
                 await self._renew()
                 if self._conversation.is_heartbeat_due(self._house.now()):
@@ -186,16 +187,25 @@ class _Poll:
 
     async def _deliver(self) -> None:
         """Sends the wishes that the agent does not know yet."""
-        undelivered = self._turn.read(lambda call: store.undelivered_tasks(place(call), self._instance.id))
-        waiting = self._conversation.to_send(undelivered)
+        waiting = self._turn.read(self._unsent)
         if not waiting:
             return
         if any(_needs_sessions(task) for task in waiting):
-            prepared = await self._turn.write(lambda call: _prepare(call, waiting))
+            prepared = await self._turn.write(lambda call: _prepare(call, _as_they_are(call, waiting)))
         else:
             prepared = self._turn.read(lambda call: _prepare(call, waiting))
         for each in prepared:
             await self._send_task(each)
+
+    def _unsent(self, call: Call) -> list[Task]:
+        return self._conversation.to_send(store.undelivered_tasks(place(call), self._instance.id))
+
+    async def _note_acknowledged(self) -> None:
+        """In one write, however many came meanwhile. Those that a dying stream takes with it are sent again by the next."""
+        if self._acknowledged:
+            known, self._acknowledged = self._acknowledged, []
+            delivered = [(each.task_id, each.desired_status) for each in known]
+            await self._turn.write(lambda call: store.acknowledge(place(call), delivered))
 
     async def _send_task(self, prepared: _Prepared) -> None:
         task, now = prepared.task, self._house.now()
@@ -256,7 +266,8 @@ class _Poll:
                 received = acs.parse(text)
                 heard = self._conversation.on_frame(received) if received is not None else None
                 if isinstance(heard, Acknowledge):
-                    await self._turn.write(_writing(heard))
+                    self._acknowledged.append(heard)
+                    self._notifier.news.set()
                 elif isinstance(heard, VerifyStops):
                     await self._verify(heard)
         finally:
@@ -272,10 +283,6 @@ class _Poll:
             await self._send(acs.stop_verification(stop, message_id=heard.message_id, now=self._house.now()))
 
 
-def _writing(heard: Acknowledge) -> Callable[[Call], None]:
-    return lambda call: store.acknowledge(place(call), [(heard.task_id, heard.desired_status)])
-
-
 def _may_be_killed(call: Call, task_arn: str, instance_id: str) -> bool:
     task = store.find_task(place(call), references.last_part(task_arn))
     return task is None or task.last_status == lifecycle.STOPPED or task.container_instance_id != instance_id
@@ -285,20 +292,21 @@ def _needs_sessions(task: Task) -> bool:
     return task.desired_status != lifecycle.STOPPED and bool(roles(task))
 
 
+def _as_they_are(call: Call, stale: list[Task]) -> list[Task]:
+    """The tasks as they have become since they were looked at. What has ended meanwhile needs no word."""
+    found = [store.find_task(place(call), task.id) for task in stale]
+    return [task for task in found if task is not None and task.last_status != lifecycle.STOPPED]
+
+
 def _prepare(call: Call, tasks: list[Task]) -> list[_Prepared]:
-    """What the tasks need to be sent, as they are now. A task whose role is refused ends here, before it began."""
+    """What the tasks need to be sent. A task whose role is refused ends here, before it began."""
     here = place(call)
     prepared = []
-    for stale in tasks:
-        task = store.find_task(here, stale.id)
-        if task is None or task.last_status == lifecycle.STOPPED:
-            continue
+    for task in tasks:
         definition = store.find_definition(here, task.family, task.revision)
         assert definition is not None, "a task without its definition"
         credentials: dict[str, acs.RoleCredentials] = {}
         if _needs_sessions(task):
-            if not call.transaction.writable:
-                continue  # Its wish has changed since it was looked at; the stream was woken again for that.
             refused = None
             for role in roles(task):
                 try:
