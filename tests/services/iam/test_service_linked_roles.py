@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from people import allow
+import pytest
+
+from people import EC2_TRUST, allow
 from refusals import refused
 
 NAME = "AWSServiceRoleForBatch"
@@ -67,3 +69,83 @@ def test_making_it_needs_the_action_for_that_service(house, person) -> None:
     ):
         anna.client("iam").create_service_linked_role(AWSServiceName="batch.amazonaws.com")
     anna.client("iam").create_service_linked_role(AWSServiceName="spot.amazonaws.com")
+
+
+@pytest.mark.parametrize(
+    ("service", "name", "policy"),
+    [
+        ("batch.amazonaws.com", "AWSServiceRoleForBatch", "BatchServiceRolePolicy"),
+        ("ecs.amazonaws.com", "AWSServiceRoleForECS", "AmazonECSServiceRolePolicy"),
+        ("spot.amazonaws.com", "AWSServiceRoleForEC2Spot", "AWSEC2SpotServiceRolePolicy"),
+        ("spotfleet.amazonaws.com", "AWSServiceRoleForEC2SpotFleet", "AWSEC2SpotFleetServiceRolePolicy"),
+        ("autoscaling.amazonaws.com", "AWSServiceRoleForAutoScaling", "AutoScalingServiceRolePolicy"),
+    ],
+)
+def test_each_service_has_its_role_its_path_and_its_policy(house, service, name, policy) -> None:
+    iam = house.client("iam")
+    made = iam.create_service_linked_role(AWSServiceName=service, Description="d")["Role"]
+    assert made["Arn"] == f"arn:aws:iam::123456789012:role/aws-service-role/{service}/{name}"
+    (statement,) = made["AssumeRolePolicyDocument"]["Statement"]
+    assert statement == {"Effect": "Allow", "Action": ["sts:AssumeRole"], "Principal": {"Service": [service]}}
+    (attached,) = iam.list_attached_role_policies(RoleName=name)["AttachedPolicies"]
+    assert attached["PolicyArn"] == f"arn:aws:iam::aws:policy/aws-service-role/{policy}"
+    assert iam.get_policy(PolicyArn=attached["PolicyArn"])["Policy"]["AttachmentCount"] == 1
+
+
+def test_only_auto_scaling_takes_a_suffix_and_has_several(house) -> None:
+    iam = house.client("iam")
+    iam.create_service_linked_role(AWSServiceName="autoscaling.amazonaws.com")
+    made = iam.create_service_linked_role(AWSServiceName="autoscaling.amazonaws.com", CustomSuffix="second")["Role"]
+    assert made["RoleName"] == "AWSServiceRoleForAutoScaling_second"
+    with refused("InvalidInput", status=400):
+        iam.create_service_linked_role(AWSServiceName="autoscaling.amazonaws.com", CustomSuffix="second")
+    with refused("InvalidInput", status=400):
+        iam.create_service_linked_role(AWSServiceName="nobody.amazonaws.com")
+
+
+def test_a_role_that_is_in_use_stays_and_it_is_told_what_uses_it(house) -> None:
+    iam, batch, ecs = house.client("iam"), house.client("batch"), house.client("ecs")
+    iam.create_service_linked_role(AWSServiceName="batch.amazonaws.com")
+    made = batch.create_compute_environment(computeEnvironmentName="ce", type="UNMANAGED", serviceRole=ARN)
+    task = iam.delete_service_linked_role(RoleName=NAME)["DeletionTaskId"]
+    status = iam.get_service_linked_role_deletion_status(DeletionTaskId=task)
+    assert status["Status"] == "FAILED"
+    assert status["Reason"]["RoleUsageList"] == [{"Region": "us-east-1", "Resources": [made["computeEnvironmentArn"]]}]
+    assert NAME in status["Reason"]["Reason"]
+    assert iam.get_role(RoleName=NAME)["Role"]["Arn"] == ARN
+
+    def environments() -> list:
+        return batch.describe_compute_environments()["computeEnvironments"]
+
+    house.settle(lambda: environments()[0]["status"] == "VALID")
+    batch.update_compute_environment(computeEnvironment="ce", state="DISABLED")
+    house.settle(lambda: environments()[0]["status"] == "VALID")
+    batch.delete_compute_environment(computeEnvironment="ce")
+    house.settle(lambda: not environments())
+    task = iam.delete_service_linked_role(RoleName=NAME)["DeletionTaskId"]
+    assert iam.get_service_linked_role_deletion_status(DeletionTaskId=task) | {"ResponseMetadata": None} == {
+        "Status": "SUCCEEDED", "ResponseMetadata": None,
+    }  # fmt: skip
+    iam.create_service_linked_role(AWSServiceName="batch.amazonaws.com")
+    again = iam.get_service_linked_role_deletion_status(DeletionTaskId=task)
+    assert again["Status"] == "SUCCEEDED"  # The task tells of the role that was there then.
+    iam.create_service_linked_role(AWSServiceName="ecs.amazonaws.com")
+    cluster = ecs.create_cluster(clusterName="c")["cluster"]["clusterArn"]
+    task = iam.delete_service_linked_role(RoleName="AWSServiceRoleForECS")["DeletionTaskId"]
+    reason = iam.get_service_linked_role_deletion_status(DeletionTaskId=task)["Reason"]
+    assert cluster in reason["RoleUsageList"][0]["Resources"]
+    with refused("NoSuchEntity", status=404):
+        iam.get_service_linked_role_deletion_status(
+            DeletionTaskId=f"task/aws-service-role/batch.amazonaws.com/{NAME}/x"
+        )
+
+
+def test_a_role_of_the_account_does_not_go_that_way(house) -> None:
+    iam = house.client("iam")
+    iam.create_role(RoleName="ops", AssumeRolePolicyDocument=EC2_TRUST)
+    with refused("NoSuchEntity", status=404):
+        iam.delete_service_linked_role(RoleName="ops")
+    with refused("InvalidInput", status=400):
+        iam.create_role(
+            RoleName="mine", Path="/aws-service-role/batch.amazonaws.com/", AssumeRolePolicyDocument=EC2_TRUST
+        )

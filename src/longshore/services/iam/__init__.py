@@ -1,6 +1,7 @@
 """IAM: users, groups, roles, policies, instance profiles, access keys.
 
-Owns identities and what they may do, and answers the gateway's ports for both (`identities`, `entitlements`). Calls nobody;
+Owns identities and what they may do, and answers the gateway's ports for both (`identities`, `entitlements`). Hears from the
+trail what was called (`last_used`). Calls nobody, but looks at Batch, ECS and EC2 before a service-linked role is deleted;
 emits "IAM Role Changed" and "IAM Instance Profile Changed", so that what was refused is tried again when the reason is gone.
 
 AWS's: fields, names, limits, texts, the order of checks, unique ids in trust policies, documents of managed policies.
