@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from longshore.agent.runtimes import oci
 from longshore.agent.runtimes.base import ContainerError, ContainerSpec, Device, Tmpfs, Ulimit
+from longshore.agent.runtimes.crun import pids_for
 from longshore.agent.runtimes.oci import Bind, DeviceNode, Facts, Identity, identify
 from longshore.agent.runtimes.seccomp import seccomp_filter
 from longshore.host.image_names import UnpackedImage
@@ -353,3 +354,8 @@ def test_a_privileged_container_has_no_sys_to_write_to_where_its_root_is_not_the
         return next(str(each["options"][-1]) for each in made["mounts"] if each["destination"] == "/sys")
 
     assert (access(True), access(False)) == ("rw", "ro")
+
+
+def test_how_many_processes_a_container_may_have_follows_from_its_memory() -> None:
+    assert [pids_for(memory, 8192) for memory in (None, 4, 512, 2048, 100_000)] == [8192, 512, 2048, 8192, 8192]
+    assert pids_for(512, 100) == 100

@@ -1,10 +1,17 @@
 """Jobs that harm: while one does its worst on an instance, a neighbour's job on the same instance and a call to the server
-take about as long as before. The bars are wide, for busy machines; the figures are printed (`pytest -s`) and recorded.
+take at most twice as long as without it.
+
+The machine that this runs on may be busy with other things, and busier at one time than at another. So rounds with the
+attack and rounds without it take turns, each as short as can be, and the medians of all are compared. What is told at the
+end of each is the ratio (`pytest -s`).
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
+import shutil
+import signal
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -21,15 +28,19 @@ from system.running import wait_for
 # What loads the whole machine would make liars of the tests beside it: run alone, by `pytest -m long tests/system/test_harm.py`.
 pytestmark = [pytest.mark.xdist_group("harm"), pytest.mark.long]
 
-NO_OPS, CALLS = 4, 40
-NO_OP_SECONDS, CALL_SECONDS = 6.0, 0.5  # medians; on a quiet machine 0.1 and 0.003
+# Rounds, more of them where the first are in doubt, and what is done in each.
+ROUNDS, ROUNDS_MAX, NO_OPS, CALLS, WRITES = 2, 8, 3, 40, 10
+# Of medians: what the issue allows, and what the scheduler may add to anything when a processor is wanted by two: its slice
+# of about 3 ms, once for a call, and some fifteen times for a job, which is a row of processes that wake each other.
+RATIO_MAX = 2.0
+SLACK_SECONDS = {"no-op job": 0.045, "GetCallerIdentity": 0.003, "TagRole": 0.003}
 # Each says `at it` when it is, and goes on until it is terminated.
 WORST = {
     "forks": "echo at it; f() { f & f & f; }; while :; do (f) 2>/dev/null; done",
     "processes": "echo at it; while :; do sleep 100 & done 2>/dev/null",
     "memory": "echo at it; while :; do sh -c 'x=a; while :; do x=$x$x; done' 2>/dev/null; done",
-    # Bounded here, since nothing else bounds it: see docs/security.md.
-    "disk": "echo at it; while :; do dd if=/dev/zero of=/fill bs=1048576 count=512 2>/dev/null; rm /fill; done",
+    "disk": "echo at it; while :; do dd if=/dev/zero of=/fill bs=1048576 2>/dev/null; rm /fill; done",
+    "files": "echo at it; i=0; while :; do i=$((i+1)); mkdir -p /d/$i; echo x >/d/$i/x; done 2>/dev/null",
     "shared memory": "echo at it; while :; do dd if=/dev/zero of=/dev/shm/fill bs=1048576 2>/dev/null; rm /dev/shm/fill; done",
     "log": "echo at it; exec busybox yes xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
     "processor": "echo at it; for i in 1 2 3 4 5 6 7 8; do while :; do :; done & done; wait",
@@ -49,33 +60,36 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
     assert chain.end() == 0
 
 
-class Measured(Struct, frozen=True):
-    """Medians."""
+class Measured(Struct):
+    """Seconds of each time."""
 
-    no_op_seconds: float
-    call_seconds: float
+    no_ops: list[float] = []
+    calls: list[float] = []
+    writes: list[float] = []
 
-
-def measured(chain: Chain, definition: str) -> Measured:
-    jobs, calls = [], []
-    for _ in range(NO_OPS):
-        began = time.monotonic()
-        job_id = chain.submit(definition, "tight")
-        assert chain.ended(job_id, 60)["status"] == "SUCCEEDED"
-        jobs.append(time.monotonic() - began)
-    sts = chain.server.client("sts")
-    for _ in range(CALLS):
-        began = time.monotonic()
+    def round(self, chain: Chain, definition: str) -> None:
+        for _ in range(NO_OPS):
+            began = time.monotonic()
+            job_id = chain.submit(definition, "tight")
+            assert chain.ended(job_id, 60)["status"] == "SUCCEEDED"
+            self.no_ops.append(time.monotonic() - began)
+        sts = chain.server.client("sts")
         sts.get_caller_identity()
-        calls.append(time.monotonic() - began)
-    return Measured(statistics.median(jobs), statistics.median(calls))
+        for _ in range(CALLS):
+            began = time.monotonic()
+            sts.get_caller_identity()
+            self.calls.append(time.monotonic() - began)
+        for number in range(WRITES):
+            began = time.monotonic()
+            chain.iam.tag_role(RoleName="ecsInstanceRole", Tags=[{"Key": "harm", "Value": str(number)}])
+            self.writes.append(time.monotonic() - began)
 
-
-@pytest.fixture(scope="module")
-def before(house: Chain) -> Measured:
-    definition = house.define("true")
-    measured(house, definition)
-    return measured(house, definition)
+    def medians(self) -> dict[str, float]:
+        return {
+            "no-op job": statistics.median(self.no_ops),
+            "GetCallerIdentity": statistics.median(self.calls),
+            "TagRole": statistics.median(self.writes),
+        }
 
 
 @contextlib.contextmanager
@@ -94,30 +108,56 @@ def at_its_worst(chain: Chain, script: str) -> Iterator[str]:
     try:
         yield job_id
     finally:
-        chain.batch.terminate_job(jobId=job_id, reason="Enough")
-        ended = chain.ended(job_id, 90)
+        # Not by TerminateJob: it would be given half a minute to end by itself.
+        kill(chain, job_id)
+        ended = chain.ended(job_id, 60)
     assert ended["status"] == "FAILED"
+
+
+def kill(chain: Chain, job_id: str) -> None:
+    """Its first process, and with that, by the kernel, all of them."""
+    group = f"/longshore/{chain.instance_of(chain.job(job_id))}/containers"
+    groups = Hierarchy.of_this_process()
+    for pid in groups.processes(group):
+        with contextlib.suppress(OSError):
+            status = Path(f"/proc/{pid}/status").read_text().splitlines()
+            numbers = next(line.split()[1:] for line in status if line.startswith("NSpid:"))
+            if len(numbers) == 3 and numbers[-1] == "1":
+                os.kill(pid, signal.SIGKILL)
 
 
 @pytest.mark.parametrize("kind", WORST)
 def test_a_job_at_its_worst_harms_itself_alone(
-    house: Chain, before: Measured, kind: str, record_property: Callable[[str, object], None]
+    house: Chain, kind: str, record_property: Callable[[str, object], None]
 ) -> None:
     definition = house.define("true")
-    with at_its_worst(house, WORST[kind]) as job_id:
-        during = measured(house, definition)
-        job = house.job(job_id)
-        assert job["status"] in ("RUNNING", "FAILED")
-    record_property("before", str(before))
-    record_property("during", str(during))
-    print(
-        f"\n{kind}: no-op job {before.no_op_seconds * 1000:.0f} -> {during.no_op_seconds * 1000:.0f} ms, "
-        f"GetCallerIdentity {before.call_seconds * 1000:.1f} -> {during.call_seconds * 1000:.1f} ms"
-    )
-    assert during.no_op_seconds < NO_OP_SECONDS
-    assert during.call_seconds < CALL_SECONDS
-    # The instance is as good as before.
-    assert house.ended(house.submit(definition, "tight"))["status"] == "SUCCEEDED"
+    without, beside = Measured(), Measured()
+    Measured().round(house, definition)  # Whatever is slow the first time.
+    for number in range(1, ROUNDS_MAX + 1):
+        without.round(house, definition)
+        with at_its_worst(house, WORST[kind]) as job_id:
+            beside.round(house, definition)
+            assert house.job(job_id)["status"] in ("RUNNING", "FAILED")
+        before, during = without.medians(), beside.medians()
+        too_slow = [each for each in before if during[each] > before[each] * RATIO_MAX + SLACK_SECONDS[each]]
+        if number >= ROUNDS and not too_slow:
+            break
+    for what in before:
+        record_property(what, f"{before[what]:.4f} {during[what]:.4f}")
+        ratio = during[what] / before[what]
+        print(f"\n{kind}: {what} {before[what] * 1000:.1f} -> {during[what] * 1000:.1f} ms, {ratio:.2f} times")
+    assert too_slow == []
+
+
+def test_a_job_that_fills_its_disk_is_told_so_and_nobody_else(house: Chain) -> None:
+    script = "dd if=/dev/zero of=/fill bs=1048576 2>&1; echo; rm /fill; echo x >/x && echo again"
+    free = shutil.disk_usage(house.state).free
+    job = house.ended(house.submit(house.define(script), "tight"), 90)
+    lines = house.lines(job)
+    assert job["status"] == "SUCCEEDED" and any("No space left on device" in line for line in lines)
+    assert lines[-1] == "again"
+    # The host has kept what its own need, whatever a job does.
+    assert shutil.disk_usage(house.state).free > min(free, 2 * 2**30) * 0.9
 
 
 def test_a_containers_processes_are_counted_and_the_machines_numbers_do_not_run_out(house: Chain) -> None:

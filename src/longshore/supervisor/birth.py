@@ -329,7 +329,10 @@ def _enter_leaf(top: str, leaf: str, root_id: int) -> None:
     os.makedirs(folder, exist_ok=True)
     with contextlib.suppress(OSError), open(f"{folder}/cpu.shares", "w") as file:
         file.write(str(_AGENT_SHARES))
-    with open(f"{folder}/cgroup.procs", "w") as file:
+    # As a thread, where that can be had: see `Hierarchy.entrances`. While a fork bomb is at work the other way takes seconds,
+    # in which nobody on the machine forks.
+    entrance = "tasks" if os.path.exists(f"{folder}/tasks") else "cgroup.procs"
+    with open(f"{folder}/{entrance}", "w") as file:
         file.write("0")
     if root_id:
         # Groups below, and who is in them, are the instance's to order; the limits of its own stay the supervisor's.

@@ -53,7 +53,12 @@ _EXEC_LOOK_SECONDS = 0.0005
 _EXEC_LOOKS_MAX = 4000
 _KILL_SECONDS = 10.0
 _TRASH_SECONDS = 0.5
-_PIDS_MAX = 8192  # so that a fork bomb meets a wall of its own before the machine's
+# So that a fork bomb meets a wall of its own before the machine's. By its memory, since each process takes some of the
+# kernel's, which counts: at the memory's end the kernel would look for a victim among thousands again and again, at a cost to
+# everybody. Java's threads, of which large programs have many, take more of it than that.
+_PIDS_MAX = 8192
+_PIDS_MIN = 512
+_PIDS_PER_MIB = 4
 
 
 class CrunRuntime:
@@ -331,7 +336,7 @@ class CrunRuntime:
             memory_mib=spec.memory_mib,
             memory_swap_mib=swap,
             memory_reservation_mib=spec.memory_reservation_mib,
-            pids=self._pids_max,
+            pids=pids_for(spec.memory_mib, self._pids_max),
             devices=devices,
         )
 
@@ -558,6 +563,11 @@ class CrunRuntime:
                 used.add(record.layer)
         self._layers.sweep(used)
         self._empty_trash_soon()
+
+
+def pids_for(memory_mib: int | None, most: int) -> int:
+    """How many processes and threads a container may have. Pure."""
+    return most if memory_mib is None else min(most, max(_PIDS_MIN, _PIDS_PER_MIB * memory_mib))
 
 
 def _default_run(root: Path) -> Path:
