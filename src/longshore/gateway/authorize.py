@@ -7,8 +7,10 @@ from typing import Any
 
 from longshore.aws.errors import AwsError
 from longshore.aws.principal import Principal
+from longshore.gateway import why
 from longshore.gateway.context import RequestContext
 from longshore.gateway.ports import Entitlements, Identities
+from longshore.kit import authorization_message
 from longshore.kit.access import Access, Question
 from longshore.kit.call import Call
 from longshore.policy import doubt
@@ -55,7 +57,7 @@ class Authorizer:
         context = access.context(call, request) if access.context is not None else {}
         for resource in resources:
             call.resource = call.resource or resource  # Before it is asked: the trail names it in a refusal too.
-            self.require(call, Question(action, resource, context))
+            self.require(call, Question(action, resource, context, access.tags_of))
         for question in access.further(call, request):
             call.resource = call.resource or question.resource
             self.require(call, question)
@@ -63,8 +65,18 @@ class Authorizer:
 
     def require(self, call: Call, question: Question) -> None:
         decision = self.decide(call, question)
-        if not decision.allowed:
-            raise refusal(call.service, call.principal, question, decision.because)
+        if decision.allowed:
+            return
+        error = refusal(call.service, call.principal, question, decision.because)
+        # EC2 alone says more, to those who may read it: to a caller from outside, not where a service only asks.
+        if call.service == "ec2" and call.operation and call.via_service is None:
+            error.message += f". Encoded authorization failure message: {self._encoded(call, question)}"
+        raise error
+
+    def _encoded(self, call: Call, question: Question) -> str:
+        policies = self._entitlements.policies_of(call.transaction, call.principal)
+        told = why.message(call, question, policies, self._context(call, question))
+        return authorization_message.encode(call.house.sealer, call.account, told)
 
     def decide(self, call: Call, question: Question) -> Decision:
         principal = call.principal
@@ -123,7 +135,7 @@ class Authorizer:
 
     def _context(self, call: Call, question: Question) -> RequestContext:
         return RequestContext(
-            call, question.context, lambda: self._entitlements.principal_tags(call.transaction, call.principal)
+            call, question, lambda: self._entitlements.principal_tags(call.transaction, call.principal)
         )
 
 

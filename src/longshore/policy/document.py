@@ -113,10 +113,11 @@ class Statement(Struct, frozen=True):
 class Document:
     """All statements of a policy, those for an action found by a look-up."""
 
-    __slots__ = ("_by_action", "statements")
+    __slots__ = ("_by_action", "sources", "statements")
 
-    def __init__(self, statements: tuple[Statement, ...]) -> None:
+    def __init__(self, statements: tuple[Statement, ...], sources: tuple[Mapping[str, Any], ...] = ()) -> None:
         self.statements = statements
+        self.sources = sources  # as they were written, one for each statement; empty: it was not made of a text
         self._by_action: dict[str, tuple[tuple[Statement, ...], tuple[Statement, ...]]] = {}
 
     def on(self, action: str) -> tuple[tuple[Statement, ...], tuple[Statement, ...]]:
@@ -144,7 +145,8 @@ def parse(text: str) -> Document:
 def compile_document(source: Mapping[str, Any]) -> Document:
     # IAM user guide, Version: only 2012-10-17 knows policy variables; an absent Version is 2008-10-17.
     variables = source.get("Version") == "2012-10-17"
-    return Document(tuple(_statement(each, variables) for each in listed(source["Statement"])))
+    sources = tuple(listed(source["Statement"]))
+    return Document(tuple(_statement(each, variables) for each in sources), sources)
 
 
 def listed(value: Any) -> list[Any]:

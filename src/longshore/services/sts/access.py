@@ -71,6 +71,7 @@ def _assume_further(call: Call, request: Request) -> Iterable[Question]:
 ACCESS = {
     "GetCallerIdentity": Access(open=True),
     "GetAccessKeyInfo": Access(),
+    "DecodeAuthorizationMessage": Access(),
     # STS API reference: no permissions are required to call GetSessionToken.
     "GetSessionToken": Access(open=True),
     "GetFederationToken": Access(
