@@ -26,6 +26,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     machines: str = "memory"  # the kind of machine that EC2-shaped instances run on: memory, local
     vcpus: int | None = None  # what the machine offers in all; None: the host's, less a reserve
     memory_mib: int | None = None
+    disk_gib: int | None = None  # what their disks may take; None: what the state's disk has free, less a reserve
     share: tuple[str, ...] = ()  # host paths that jobs may mount
     for_tests: bool = False
     privileged: bool = False  # whether `privileged: true` of a job is honoured

@@ -37,6 +37,9 @@ Vcpus = Annotated[int | None, typer.Option(help="What instances may take in all.
 MemoryMib = Annotated[
     int | None, typer.Option(help="The same for memory, in MiB.", show_default="the host's, less a reserve")
 ]
+DiskGib = Annotated[
+    int | None, typer.Option(help="The same for disks, in GiB.", show_default="what the state's disk has free, less a reserve")
+]
 Share = Annotated[list[str] | None, typer.Option(help="A host path that jobs may mount; may be given several times.")]
 IdleSeconds = Annotated[int, typer.Option(help="How long an instance without a job is kept.")]
 JoinSeconds = Annotated[
@@ -55,6 +58,7 @@ def serve(
     machines: Annotated[str, typer.Option(help="What instances run on: none, local, memory.")] = "none",
     vcpus: Vcpus = None,
     memory_mib: MemoryMib = None,
+    disk_gib: DiskGib = None,
     share: Share = None,
     idle_seconds: IdleSeconds = 300,
     join_seconds: JoinSeconds = 1800,
@@ -66,7 +70,7 @@ def serve(
     _run(
         Settings(
             host=host, port=port, state=state or default_state_dir(), account=account, region=region,
-            machines=machines, vcpus=vcpus, memory_mib=memory_mib, share=tuple(share or ()),
+            machines=machines, vcpus=vcpus, memory_mib=memory_mib, disk_gib=disk_gib, share=tuple(share or ()),
             idle_seconds=idle_seconds, join_seconds=join_seconds, trail_days=trail_days,
             privileged=privileged, for_tests=for_tests,
         ),
@@ -84,6 +88,7 @@ def up(
     machines: Annotated[str, typer.Option(help="What instances run on: local, memory.")] = "local",
     vcpus: Vcpus = None,
     memory_mib: MemoryMib = None,
+    disk_gib: DiskGib = None,
     share: Share = None,
     idle_seconds: IdleSeconds = 300,
     join_seconds: JoinSeconds = 1800,
@@ -94,7 +99,7 @@ def up(
     _run(
         Settings(
             host=host, port=port, state=state or default_state_dir(), account=account, region=region,
-            machines=machines, vcpus=vcpus, memory_mib=memory_mib, share=tuple(share or ()),
+            machines=machines, vcpus=vcpus, memory_mib=memory_mib, disk_gib=disk_gib, share=tuple(share or ()),
             idle_seconds=idle_seconds, join_seconds=join_seconds, trail_days=trail_days,
             privileged=True, for_tests=for_tests,
         ),
