@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from in_process import InProcessHouse
 from longshore.host.supervised import Gone
 from longshore.services.ec2.machines.base import InsufficientCapacity, LaunchOrder
-from longshore.services.ec2.machines.local import LocalMachines, capacity_of_host, notes
+from longshore.services.ec2.machines.local import LocalMachines, capacity_of_host, disk_of_host, disk_share, notes
 from longshore.supervisor import client
 from machines_of_host import AGENT, Supervised, inside, needs_root, supervised, until
 
@@ -286,3 +286,14 @@ def test_a_supervisor_is_started_from_the_servers_own_kind_of_loop(tmp_path: Pat
         assert Supervised(state).remains() == []
 
     uvloop.run(run())
+
+
+def test_disks_are_shared_out_by_vcpus_and_all_together_are_no_more_than_there_is(tmp_path: Path) -> None:
+    assert disk_of_host(None, None) is None and disk_of_host(tmp_path / "not there", None) is None
+    assert disk_of_host(tmp_path, 8) == 8192
+    found = disk_of_host(tmp_path, None)
+    assert found is not None and 0 <= found < os.statvfs(tmp_path).f_bavail * os.statvfs(tmp_path).f_frsize // 2**20
+    assert disk_share(None, 2, 16) is None
+    assert [disk_share(16384, vcpus, 16) for vcpus in (2, 4, 16)] == [2048, 4096, 16384]
+    # No less than can be worked with, no more than the volume of an ECS-optimised image.
+    assert (disk_share(0, 2, 16), disk_share(2**30, 2, 16)) == (1024, 30 * 1024)

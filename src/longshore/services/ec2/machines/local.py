@@ -50,7 +50,7 @@ class LocalMachines:
         self._settings = house.settings
         self._supervise = supervise
         self._capacity = capacity_of_host(house.settings.vcpus, house.settings.memory_mib)
-        self._disk_mib = disk_of_host(house.settings.state)
+        self._disk_mib = disk_of_host(house.settings.state, house.settings.disk_gib)
         self._sizes: dict[str, tuple[int, int]] = {}  # all that has been promised, from before the launch on
         self._alive: set[str] = set()
         self._connection: Connection | None = None
@@ -233,11 +233,13 @@ def capacity_of_host(vcpus: int | None, memory_mib: int | None) -> tuple[int, in
     return vcpus, memory_mib
 
 
-def disk_of_host(state: Path | None) -> int | None:
-    """What instances may write in all, in MiB: of what is free now, and of what earlier ones' disks have taken.
+def disk_of_host(state: Path | None, disk_gib: int | None) -> int | None:
+    """What instances may write in all, in MiB: as given; else of what is free now, and of what earlier ones' disks have taken.
 
     None: there is no disk to look at.
     """
+    if disk_gib is not None:
+        return disk_gib * 1024
     if state is None or not state.is_dir():
         return None
     found = os.statvfs(state)
