@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from longshore.kit.access import Context, Values
+from longshore.kit.access import Question, Values
 from longshore.kit.call import Call
 
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 _TAG = "aws:principaltag/"
+_RESOURCE_TAGS = ("aws:resourcetag/", "iam:resourcetag/")
 _PRINCIPAL_TYPES = {
     "root": "Account",
     "user": "User",
@@ -22,13 +23,14 @@ _PRINCIPAL_TYPES = {
 
 
 class RequestContext:
-    """`given` are the keys special to the question, which win; `tags` reads the tags of the principal."""
+    """The keys special to the question win; `tags` reads the tags of the principal."""
 
-    __slots__ = ("_call", "_given", "_tags")
+    __slots__ = ("_call", "_given", "_question", "_tags")
 
-    def __init__(self, call: Call, given: Context, tags: Callable[[], Mapping[str, str]]) -> None:
+    def __init__(self, call: Call, question: Question, tags: Callable[[], Mapping[str, str]]) -> None:
         self._call = call
-        self._given = {name.lower(): value for name, value in given.items()}
+        self._question = question
+        self._given = {name.lower(): value for name, value in question.context.items()}
         self._tags = tags
 
     def get(self, name: str, /) -> Values | None:
@@ -40,11 +42,20 @@ class RequestContext:
         if make is not None:
             return make(self._call)
         if name.startswith(_TAG):
-            tag = name.removeprefix(_TAG)
-            # Tag keys are compared without regard to case; a session's own come last and win.
-            found = [value for key, value in self._tags().items() if key.lower() == tag]
-            return found[-1] if found else None
+            return _tag(self._tags(), name.removeprefix(_TAG))
+        tags_of = self._question.tags_of
+        # IAM's own name for them is for roles that are to be assumed; other services' resources have aws:ResourceTag alone.
+        if tags_of is not None and name.startswith(
+            _RESOURCE_TAGS if self._call.service == "sts" else _RESOURCE_TAGS[0]
+        ):
+            return _tag(tags_of(self._call, self._question.resource), name.partition("/")[2])
         return None
+
+
+def _tag(tags: Mapping[str, str], name: str) -> str | None:
+    """Tag keys are compared without regard to case; a session's own come last and win."""
+    found = [value for key, value in tags.items() if key.lower() == name]
+    return found[-1] if found else None
 
 
 def _source_ip(call: Call) -> str | None:

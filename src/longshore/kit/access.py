@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 Values = str | list[str]  # one value or several of a condition key
 Context = Mapping[str, Values]
+# The tags of what an ARN names; looked up only when a policy asks for one (aws:ResourceTag/k).
+TagsOf = Callable[["Call", str], Mapping[str, str]]
 
 
 class Question(Struct, frozen=True):
@@ -24,6 +26,7 @@ class Question(Struct, frozen=True):
     action: str  # "batch:SubmitJob"
     resource: str = "*"  # an ARN, or `*` where the action has no resource type
     context: Context = {}
+    tags_of: TagsOf | None = None  # None: the resource's tags are in `context`, or are no condition keys
 
 
 def _nothing(call: Call, request: Request) -> Iterable[Question]:
@@ -36,6 +39,7 @@ class Access(Struct, frozen=True):
     `resources(call, request)` gives the ARNs, each of which must be allowed (`*` where the action has none).
     `context(call, request)` gives condition keys of the service for all of them (aws:RequestTag/k, ecs:cluster).
     `further(call, request)` gives more questions, PassRole among them: each is asked as the caller.
+    `tags_of(call, ARN)` gives the tags of each resource, when a policy asks for them.
     `action` None: `<service>:<Operation>`.
     `open` True: never refused, so nothing is asked (sts:GetCallerIdentity).
     """
@@ -45,6 +49,7 @@ class Access(Struct, frozen=True):
     further: Callable[[Call, Request], Iterable[Question]] = _nothing
     action: str | None = None
     open: bool = False
+    tags_of: TagsOf | None = None
 
 
 def pass_role(role_arn: str, service: str) -> Question:
