@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -257,6 +258,47 @@ def test_calls_to_the_kernel_itself_are_refused(house: Chain, probe: Callable[..
     # Root as it is, it may ping; and nothing of the rest.
     assert allowed == {"raw-icmp", "stream"}
     assert {name: number for name, number in found.items() if number not in (0, EPERM)} == {}
+
+
+def test_a_privileged_job_with_the_instances_root_is_root_of_nothing_else(house: Chain) -> None:
+    """`up` honours `privileged`, and gives any folder of the instance: what all of it together leads to.
+
+    Of more tries as the instance's root, see tests/supervisor/test_escapes.py.
+    """
+    mark = f"mark-{uuid.uuid4().hex}"
+    before = Path("/proc/sys/kernel/core_pattern").read_text()
+    disk = os.stat("/").st_dev
+    script = f"""
+        grep CapEff /proc/self/status
+        mkdir /t && mount -t tmpfs none /t && echo mounts
+        mkdir /instance/etc/{mark} && rmdir /instance/etc/{mark} && echo writes the instance
+        exec 2>/dev/null
+        mknod /tmp/disk b {os.major(disk)} {os.minor(disk)} && echo made a disk
+        mknod /tmp/mem c 1 1 && echo made the memory
+        for at in /instance/usr /instance/var/lib/longshore/images; do
+          mount -o remount,rw,bind $at && echo remounted $at
+          umount $at && echo uncovered $at
+          touch $at/{mark} && echo wrote $at
+        done
+        (echo '|/tmp/run' >/proc/sys/kernel/core_pattern) && echo set the core pattern
+        (echo x >/proc/sysrq-trigger) && echo asked the kernel
+        (echo 1 >/sys/kernel/profiling) && echo wrote /sys
+        for at in $(find /sys/fs/cgroup /instance/sys/fs/cgroup -name release_agent); do
+          (echo /tmp/run >$at) && echo wrote $at
+          mkdir $(busybox dirname $at)/made && echo made a group beside $at
+        done
+        mount -t cgroup -o rdma none /t && echo mounted a hierarchy
+        mount -t debugfs none /t && echo mounted debugfs
+        chroot /instance sh -c 'echo -1 >/sys/fs/cgroup/memory/memory.limit_in_bytes' && echo took more memory
+        chroot /instance sh -c 'cat /proc/1/environ | grep -q .' && echo looked into the first process
+        chroot /instance sh -c 'ls /proc/1/root/home' | grep -v ec2-user
+        echo end
+    """
+    lines = house.says(script, privileged=True, **INSTANCE)
+    assert lines[0].startswith("CapEff:") and int(lines[0].split()[1], 16) >> 21 & 1  # CAP_SYS_ADMIN
+    # It is privileged, and the instance is its own; nothing of what follows is.
+    assert lines[1:] == ["mounts", "writes the instance", "end"]
+    assert not Path("/usr", mark).exists() and Path("/proc/sys/kernel/core_pattern").read_text() == before
 
 
 # --- neighbours ---
