@@ -202,7 +202,7 @@ def _not_for_short_sessions(row: Access) -> Access:
         principal = call.principal
         is_user_session = principal.kind in ("user", "root") and principal.issued_at is not None
         if principal.kind == "federated-user" or (is_user_session and not principal.multi_factor):
-            raise AwsError("InvalidClientTokenId", "The security token included in the request is invalid", status=403)
+            raise AwsError("InvalidClientTokenId", "The security token included in the request is invalid.", status=403)
         return inner(call, request) if inner is not None else ["*"]
 
     return replace(row, resources=resources)

@@ -186,6 +186,13 @@ def principal_tags(transaction: Transaction, principal: Principal) -> Mapping[st
     return found
 
 
+def role_tags(transaction: Transaction, role_arn: str) -> Mapping[str, str]:
+    """aws:ResourceTag, iam:ResourceTag of a role that is to be assumed; none: there is no such role."""
+    parts = role_arn.split(":", 5)
+    role = store.find(transaction, Role, parts[4], role_arn.rsplit("/", 1)[-1]) if len(parts) == 6 else None
+    return role.tags if role is not None and role.arn == role_arn else {}
+
+
 def _kept(cache: dict[Any, Any], key: Any, value: Any) -> Any:
     if len(cache) >= _CACHED_MAX:
         cache.clear()
