@@ -97,7 +97,8 @@ class Watch:
                 counted[row[1].status] += 1
         assert tuple(counted) == array.counts, f"counted {counted}: {array}"
         assert sum(counted) + sets[0].bit_count() == array.size
-        assert (parent.status in TERMINAL) == array.has_ended, f"it ended without its children: {parent}, {array}"
+        have_ended = counted[Status.SUCCEEDED] + counted[Status.FAILED] == array.size
+        assert (parent.status in TERMINAL) == have_ended, f"it ended without its children: {parent}, {array}"
         if parent.status in TERMINAL:
             succeeded = array.counts[Status.SUCCEEDED] == array.size
             assert (parent.status is Status.SUCCEEDED) == succeeded, f"it ended otherwise than its children: {parent}"

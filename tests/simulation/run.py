@@ -18,6 +18,7 @@ from typing import Any
 import structlog
 from msgspec import Struct
 
+from longshore.services.batch import children
 from simulation.invariants import Submission, Watch, summary
 from simulation.world import HARSH, POLICY, TRUST, Faults, ServerDown, World
 
@@ -37,6 +38,9 @@ class Outcome(Struct, frozen=True):
 def run(seed: int, *, jobs: int = 20, faults: Faults | None = None) -> Outcome:
     """AssertionError: an invariant broke; the message begins with the seed."""
     watch = Watch()
+    portions = children.ROWS_AT_ONCE, children.CHILDREN_AT_ONCE
+    # Small as its arrays are, deaths fall between their portions.
+    children.ROWS_AT_ONCE = children.CHILDREN_AT_ONCE = 2
     world = World(seed, faults or Faults(), on_change=lambda: watch.world and watch.check())
     try:
         world.run(_set_up(world))
@@ -51,6 +55,7 @@ def run(seed: int, *, jobs: int = 20, faults: Faults | None = None) -> Outcome:
     except AssertionError as broken:
         raise AssertionError(f"seed {seed}: {broken}") from broken
     finally:
+        children.ROWS_AT_ONCE, children.CHILDREN_AT_ONCE = portions
         world.close()
 
 

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from longshore.server.indoors import Indoors
 from longshore.services.batch import life, lifecycle, store, tasks
 from longshore.services.batch.effects import Effects
+from longshore.services.batch.records import Array, Status
 from longshore.services.batch.troubles import Later
 from simulation.run import run
 from simulation.world import HARSH, Faults
@@ -61,6 +62,27 @@ def test_a_silent_agent_that_is_taken_for_a_dead_machine_is_found(monkeypatch: p
             if re.match(r"seed \d+: attempt \d+ was ended while its container runs", str(broken)):
                 return
     pytest.fail("nobody noticed")
+
+
+def test_an_array_that_ends_with_its_first_failed_child_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a reader of AWS's guide might take it: one child has failed, so the array has."""
+    monkeypatch.setattr(Array, "has_ended", property(_has_ended_or_failed))
+    with pytest.raises(
+        AssertionError, match=r"seed \d+: .*(it ended without its children|counted|a child ran before its parent)"
+    ):
+        for seed in range(50):
+            run(seed)
+
+
+def _has_ended_or_failed(array: Array) -> bool:
+    return array.counts[Status.FAILED] > 0 or array.counts[Status.SUCCEEDED] == array.size
+
+
+def test_a_counterpart_that_is_not_waited_for_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "links_of", lambda tx, number: [])
+    with pytest.raises(AssertionError, match=r"seed \d+: a child ran before its parent"):
+        for seed in range(50):
+            run(seed)
 
 
 def test_an_effect_that_is_done_before_its_commit_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,8 +18,10 @@ from longshore.services.batch.records import Array, Job, Status
 if TYPE_CHECKING:
     from longshore.kit.call import Call
 
-_ROWS = 64  # children with a row, or that must each be told of, that a portion has at most
-_CHILDREN = 1024  # that a portion which ends children has at most
+ROWS_AT_ONCE = (
+    64  # children of a portion that each are a step of their own: they have a row, or somebody is told of them
+)
+CHILDREN_AT_ONCE = 1024  # of a portion that moves them as a set
 
 
 def is_waited_for(call: Call) -> bool:
@@ -50,7 +52,7 @@ def _spawn(call: Call, parent: Job, array: Array, low: int) -> None:
     tx = call.transaction
     links = [store.array(tx, number) for number in store.links_of(tx, array.number)]
     is_told_one_by_one = bool(links) or call.is_heard(life.JOB_CHANGED)
-    high = min(array.size, low + _ROWS) if is_told_one_by_one else array.size
+    high = min(array.size, low + ROWS_AT_ONCE) if is_told_one_by_one else array.size  # one set, one write
     born = arrays.bits(array.unborn) & arrays.between(low, high)
     free, failed = born, 0
     if array.is_sequential:
@@ -118,9 +120,9 @@ def _lose(call: Call, array: Array, low: int, mask: int, reason: str, event: lif
     """Has a portion of the mask fail at once, and the event befall those that have a row; where the next one begins."""
     tx = call.transaction
     has_links = bool(store.linked(tx, array.number, 0, 1))
-    high = min(array.size, low + (_ROWS if has_links or call.is_heard(life.JOB_CHANGED) else _CHILDREN))
-    rows = store.unended_children(tx, array, low, high, _ROWS)
-    if len(rows) == _ROWS:
+    high = min(array.size, low + (ROWS_AT_ONCE if has_links or call.is_heard(life.JOB_CHANGED) else CHILDREN_AT_ONCE))
+    rows = store.unended_children(tx, array, low, high, ROWS_AT_ONCE)
+    if len(rows) == ROWS_AT_ONCE:
         high = rows[-1].number - array.first + 1
     mask &= arrays.between(low, high)
     array = arrays.drop(array, mask, reason, milliseconds(call.now))
@@ -153,7 +155,7 @@ def tell_of_ends(call: Call) -> None:
     """A bounded number of those that wait for children that have ended: their successors, and their counterparts."""
     tx = call.transaction
     told = 0
-    while told < _ROWS and (release := store.next_child_release(tx)) is not None:
+    while told < ROWS_AT_ONCE and (release := store.next_child_release(tx)) is not None:
         number, has_succeeded, after = release
         child = store.job(tx, number)
         assert child is not None and child.array is not None and child.index is not None
@@ -161,10 +163,10 @@ def tell_of_ends(call: Call) -> None:
         inner = within(call, child.account, child.region)
         if array.is_sequential and after == 0 and child.index + 1 < array.size:
             _tell_successor(inner, array, child.index + 1, has_succeeded)
-        linked = store.linked(tx, array.number, after, _ROWS)
+        linked = store.linked(tx, array.number, after, ROWS_AT_ONCE)
         for other in linked:
             _tell_counterpart(inner, store.array(tx, other), child.index, has_succeeded)
-        if len(linked) == _ROWS:
+        if len(linked) == ROWS_AT_ONCE:
             store.save_child_release(tx, number, linked[-1])
         else:
             store.remove_child_release(tx, number)

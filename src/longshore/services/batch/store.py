@@ -10,7 +10,7 @@ it is RUNNABLE, else with its array (under the parent's number, negative): so on
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from heapq import merge
 from itertools import islice
 from typing import Any, cast
@@ -798,18 +798,19 @@ def next_deadline(tx: Transaction) -> int | None:
 def heads(tx: Transaction, queue_number: int, limit: int) -> list[tuple[int, int, int, int]]:
     """(number, CPU units, memory in MiB, GPUs) of the first RUNNABLE jobs, in order; children that have no row, too."""
     rows = tx.all(_HEADS, queue=queue_number, limit=limit)
-    with_ready = tx.all(_WITH_READY, queue=queue_number, limit=limit)
-    if with_ready:
-        rows = list(islice(merge(rows, _heads_of_arrays(with_ready)), limit))
-    return [row[1:] for row in rows]
+    return [row[1:] for row in islice(merge(rows, _heads_of_arrays(tx, queue_number)), limit)]
 
 
-def _heads_of_arrays(rows: Iterable[Any]) -> Iterator[tuple[int, int, int, int, int]]:
-    for found, cpu, memory_mib, gpus in rows:
-        one = _ARRAY.decode(found)
-        for index in children.members(children.bits(one.ready)):
-            number = one.first + index
-            yield number, number, cpu, memory_mib, gpus
+def _heads_of_arrays(tx: Transaction, queue_number: int) -> Iterator[tuple[int, int, int, int, int]]:
+    """The same with their positions before them. Read as far as they are asked for."""
+    after = 0
+    while rows := tx.all(_WITH_READY, queue=queue_number, after=after, limit=_ARRAYS_AT_ONCE):
+        for found, cpu, memory_mib, gpus in rows:
+            one = _ARRAY.decode(found)
+            for index in children.members(children.bits(one.ready)):
+                number = one.first + index
+                yield number, number, cpu, memory_mib, gpus
+            after = one.number
 
 
 def count_ahead(tx: Transaction, one: Job) -> int:
@@ -882,6 +883,8 @@ def _job(row: Any) -> Job | None:
 
 # --- arrays ---
 
+_ARRAYS_AT_ONCE = 8  # that are read to find the first RUNNABLE children of a queue; one alone may have enough
+
 _CHILD_NEW = Statement(insert(jobs))
 _ARRAY_NEW = Statement(insert(arrays))
 _ARRAY_SAVE = Statement(
@@ -900,7 +903,7 @@ _BUSY_ARRAY = Statement(select(arrays.c.document).where(arrays.c.busy > 0).order
 _WITH_READY = Statement(
     select(arrays.c.document, jobs.c.cpu, jobs.c.memory_mib, jobs.c.gpus)
     .join(jobs, jobs.c.number == arrays.c.number)
-    .where(arrays.c.queue == bindparam("queue"), arrays.c.ready > 0)
+    .where(arrays.c.queue == bindparam("queue"), arrays.c.number > bindparam("after"), arrays.c.ready > 0)
     .order_by(arrays.c.number)
     .limit(bindparam("limit"))
 )
