@@ -51,6 +51,30 @@ def test_a_job_succeeds_with_its_log_by_the_aws_command(local: Chain) -> None:
     assert where["agentConnected"] and where["status"] == "ACTIVE"
 
 
+def test_an_array_by_the_aws_command(local: Chain) -> None:
+    """Each child knows its index, and has a log of its own."""
+
+    def aws(*arguments: str) -> Any:
+        done = local.server.aws(*arguments, "--output", "json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    definition = local.define("echo child $AWS_BATCH_JOB_ARRAY_INDEX of $AWS_BATCH_JOB_ID")
+    submitted = aws(
+        *("batch", "submit-job", "--job-name", "many", "--job-queue", "default", "--job-definition", definition),
+        *("--array-properties", "size=3"),
+    )
+    parent = local.ended(submitted["jobId"])
+    assert (parent["status"], parent["arrayProperties"]["statusSummary"]["SUCCEEDED"]) == ("SUCCEEDED", 3)
+    listed = aws("batch", "list-jobs", "--array-job-id", submitted["jobId"], "--job-status", "SUCCEEDED")
+    ids = [each["jobId"] for each in listed["jobSummaryList"]]
+    assert ids == [f"{submitted['jobId']}:{index}" for index in range(3)]
+    for index, child in enumerate(aws("batch", "describe-jobs", "--jobs", *ids)["jobs"]):
+        assert local.lines(child) == [f"child {index} of {child['jobId']}"]
+    assert local.explained(ids[2])["status"] == "SUCCEEDED"
+    assert local.explained(submitted["jobId"])["reasons"] == ["its 3 children have ended (3 SUCCEEDED)"]
+
+
 def test_what_a_job_finds_in_its_environment(local: Chain) -> None:
     job_id = local.submit(
         local.define("env; echo; busybox wget -qO- $ECS_CONTAINER_METADATA_URI_V4", environment=[_pair("A", "1")]),
