@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
+
+from msgspec.structs import replace
 
 from longshore.aws.errors import AwsError
 from longshore.aws.principal import Principal
@@ -105,6 +107,9 @@ class Authorizer:
         # STS says no more than that, so that nobody learns which roles there are.
         return _NO_TRUST if decision.because.startswith(_NO_TRUST_ALLOWS) else decision
 
+    def _role_tags(self, call: Call, role_arn: str) -> Mapping[str, str]:
+        return self._entitlements.role_tags(call.transaction, role_arn)
+
     def open_keys(self, call: Call, question: Question, unknown: frozenset[str]) -> frozenset[str]:
         """Of the condition keys that are not known before the call is made, those on which the decision rests.
 
@@ -134,6 +139,8 @@ class Authorizer:
         return principal
 
     def _context(self, call: Call, question: Question) -> RequestContext:
+        if question.action in _ASKS_THE_TRUST:
+            question = replace(question, tags_of=self._role_tags)
         return RequestContext(
             call, question, lambda: self._entitlements.principal_tags(call.transaction, call.principal)
         )

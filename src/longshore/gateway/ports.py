@@ -35,6 +35,10 @@ class Entitlements(Protocol):
 
     def principal_tags(self, transaction: Transaction, principal: Principal) -> Mapping[str, str]: ...
 
+    def role_tags(self, transaction: Transaction, role_arn: str) -> Mapping[str, str]:
+        """Of the role that is to be assumed; none: there is no such role."""
+        ...
+
 
 class TrailEntry(Struct, frozen=True, kw_only=True):
     """One call, as it will be looked up. `error_code` None: it was answered."""

@@ -136,7 +136,8 @@ def _new_definition(call: Call, request: Request) -> Iterable[Question]:
     for member in ("jobRoleArn", "executionRoleArn"):
         if container.get(member):
             yield pass_role(roles.role_arn(call, container[member]), ECS_TASKS)
-    yield from _tags_at_creation(call.arn(f"job-definition/{request['jobDefinitionName']}"), request.get("tags"))
+    # Tags are a revision's, and which one it will be is not known yet.
+    yield from _tags_at_creation(call.arn(f"job-definition/{request['jobDefinitionName']}:*"), request.get("tags"))
 
 
 # Jobs. A submission must be allowed for the definition and for the queue, the definition first.

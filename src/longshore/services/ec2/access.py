@@ -61,10 +61,10 @@ def _specified(request: Request, resource_type: str) -> Context:
 def _tagging(call: Call, request: Request, operation: str) -> Iterable[Question]:
     """ec2:CreateTags for what a request tags at its birth, told apart by ec2:CreateAction."""
     for each in request.get("TagSpecifications") or ():
-        tags = rules.tag_map(each.get("Tags"))
-        if tags:
+        tags, kind_of_resource = rules.tag_map(each.get("Tags")), each.get("ResourceType")
+        if tags and kind_of_resource:
             context = {**tag_context(tags), "ec2:CreateAction": operation, "ec2:Region": call.region}
-            yield Question("ec2:CreateTags", call.arn(f"{each.get('ResourceType')}/*"), context)
+            yield Question("ec2:CreateTags", call.arn(f"{kind_of_resource}/*"), context)
 
 
 def _run(call: Call, request: Request) -> Iterable[Question]:
@@ -87,16 +87,23 @@ def _run(call: Call, request: Request) -> Iterable[Question]:
     if profile is not None:
         instance["ec2:InstanceProfile"] = profile.arn
     yield Question(action, call.arn("instance/*"), {**instance, **_specified(request, "instance")})
-    image = f"arn:aws:ec2:{call.region}::image/{request.get('ImageId') or _FALLBACK}"
-    yield Question(action, image, {**there, "ec2:Owner": "amazon", "ec2:Public": "true", "ec2:ImageType": "machine"})
-    yield Question(action, call.arn("network-interface/*"), {**there, **_specified(request, "network-interface")})
-    yield Question(action, call.arn("volume/*"), {**there, **_specified(request, "volume")})
+    image_id = request.get("ImageId") or _FALLBACK
+    image: Context = {**there, "ec2:ImageID": image_id, "ec2:Owner": "amazon", "ec2:Public": "true"}
+    image |= {"ec2:ImageType": "machine", "ec2:RootDeviceType": "ebs"}
+    yield Question(action, f"arn:aws:ec2:{call.region}::image/{image_id}", image)
+    vpc: Context = {"ec2:Vpc": call.arn(f"vpc/{subnet.vpc_id}")} if subnet is not None else {}
+    zone: Context = {"ec2:AvailabilityZone": subnet.zone} if subnet is not None else {}
+    interface: Context = {**there, **vpc, **zone, **_specified(request, "network-interface")}
     if subnet is not None:
-        vpc: Context = {"ec2:Vpc": call.arn(f"vpc/{subnet.vpc_id}"), "ec2:SubnetID": subnet.subnet_id}
-        context = {**there, **vpc, **resource_tags(call, subnet.subnet_id)}
+        interface["ec2:Subnet"] = call.arn(f"subnet/{subnet.subnet_id}")
+    yield Question(action, call.arn("network-interface/*"), interface)
+    yield Question(action, call.arn("volume/*"), {**there, **zone, **_specified(request, "volume")})
+    if subnet is not None:
+        context = {**there, **vpc, **zone, "ec2:SubnetID": subnet.subnet_id, **resource_tags(call, subnet.subnet_id)}
         yield Question(action, call.arn(f"subnet/{subnet.subnet_id}"), context)
     for group_id in launching.chosen_group_ids(call, request) or _default_groups(call):
-        yield Question(action, call.arn(f"security-group/{group_id}"), {**there, **resource_tags(call, group_id)})
+        group: Context = {**there, **vpc, "ec2:SecurityGroupID": group_id, **resource_tags(call, group_id)}
+        yield Question(action, call.arn(f"security-group/{group_id}"), group)
     if request.get("KeyName"):
         yield Question(action, call.arn(f"key-pair/{request['KeyName']}"), there)
     yield from _tagging(call, request, "RunInstances")

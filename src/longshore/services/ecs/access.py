@@ -8,10 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from longshore.aws.errors import AwsError
 from longshore.kit.access import Access, Context, Question, pass_role, tag_context
 from longshore.kit.operation import Request
 from longshore.services.ecs import agents, references, rules, store
+from longshore.services.ecs.operations.tags import tags_of
 
 if TYPE_CHECKING:
     from longshore.kit.call import Call
@@ -81,6 +84,13 @@ def _tagged(call: Call, request: Request) -> Iterable[str]:
 
 def _in_cluster(call: Call, request: Request) -> Context:
     return {"ecs:cluster": references.cluster_arn(call, request.get("cluster")), **_with_tags(call, request)}
+
+
+def _started(call: Call, request: Request) -> Context:
+    instances = [
+        references.container_instance_arn(call, request.get("cluster"), each) for each in request["containerInstances"]
+    ]
+    return {**_in_cluster(call, request), "ecs:container-instances": instances}
 
 
 def _with_tags(call: Call, request: Request) -> Context:
@@ -170,7 +180,7 @@ def _own_stream(arn_of: Resources) -> Callable[[Call, Request], Iterable[Questio
 _ANY = Access()
 _TAGS = Access(_tagged, _with_tags)
 
-ACCESS: dict[str, Access] = {
+_ROWS: dict[str, Access] = {
     # clusters
     "CreateCluster": Access(_new_cluster, _with_tags, _tags_at_creation(_new_cluster)),
     "DescribeClusters": Access(_clusters),
@@ -197,7 +207,7 @@ ACCESS: dict[str, Access] = {
     "ListAttributes": Access(_cluster),
     # tasks
     "RunTask": Access(_definition, _in_cluster, _tags_at_creation(_new_task)),
-    "StartTask": Access(_definition, _in_cluster, _tags_at_creation(_new_task)),
+    "StartTask": Access(_definition, _started, _tags_at_creation(_new_task)),
     "StopTask": Access(_task, _in_cluster),
     "DescribeTasks": Access(_tasks, _in_cluster),
     "ListTasks": Access(_instance, _in_cluster),
@@ -218,3 +228,5 @@ ACCESS: dict[str, Access] = {
     "ListServices": _ANY,
     "DescribeServices": Access(_services, _in_cluster),
 }
+# Every resource may have tags, which are looked up when a policy asks for one.
+ACCESS = {name: replace(row, tags_of=tags_of) for name, row in _ROWS.items()}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from longshore.aws.errors import AwsError
 from longshore.kit.operation import Request, Response, operation
 from longshore.services.ecs import references, rules, shapes, store
 from longshore.services.ecs.records import Tags
@@ -41,6 +42,14 @@ def untag_resource(call: Call, request: Request) -> Response:
         raise invalid("Tag keys can not start with 'aws:'.")
     keep({key: value for key, value in tags.items() if key not in request["tagKeys"]})
     return {}
+
+
+def tags_of(call: Call, arn: str) -> Tags:
+    """aws:ResourceTag; none: there is no such resource, or it is one of those that have no tags."""
+    try:
+        return _find(call, arn)[0]
+    except AwsError:
+        return {}
 
 
 def _find(call: Call, arn: str) -> tuple[Tags, Keep]:
