@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import socket
 import subprocess
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +18,7 @@ from longshore.cli.doctor import mend
 from longshore.cli.doctor.examine import examine, look
 from longshore.cli.doctor.read import Reader, Wanted
 from system.chain import EC2_TRUST, INSTANCE_POLICY, TASKS_TRUST
+from system.moto import moto
 from system.running import CHECKOUT, LONGSHORE, REGION, ROOT_KEY, ROOT_SECRET, Server, wait_for
 
 SERVICE_POLICY = "arn:aws:iam::aws:policy/service-role/AWSBatchServiceRole"
@@ -94,42 +91,6 @@ def chain(account: Account) -> None:
         jobDefinitionName="mine", type="container",
         containerProperties={"image": "busybox", "vcpus": 1, "memory": 64, "jobRoleArn": job, "executionRoleArn": execution},
     )  # fmt: skip
-
-
-@contextlib.contextmanager
-def moto(folder: Path) -> Iterator[str]:
-    """moto's own server, in the environment that scripts/setup makes. Its endpoint."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-    endpoint = f"http://127.0.0.1:{port}"
-    # AWS's own policies are there only if they are asked for.
-    environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "MOTO_IAM_LOAD_MANAGED_POLICIES": "true"}
-    command = [str(CHECKOUT / ".venv-moto" / "bin" / "moto_server"), "-H", "127.0.0.1", "-p", str(port)]
-    with (folder / "moto.log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
-    try:
-        wait_for(lambda: process.poll() is not None or _answers(endpoint), 60)
-        assert process.poll() is None, (folder / "moto.log").read_text()
-        _post(f"{endpoint}/moto-api/config", b'{"batch": {"use_docker": false}}')
-        yield endpoint
-    finally:
-        process.terminate()
-        process.wait(20)
-
-
-def _answers(endpoint: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{endpoint}/moto-api/data.json", timeout=5):
-            return True
-    except (urllib.error.URLError, OSError):
-        time.sleep(0.05)
-        return False
-
-
-def _post(url: str, body: bytes = b"") -> None:
-    with urllib.request.urlopen(urllib.request.Request(url, body, {"content-type": "application/json"}), timeout=10):
-        pass
 
 
 @pytest.fixture(scope="module")

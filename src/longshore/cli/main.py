@@ -13,7 +13,8 @@ import typer
 
 from longshore.cli import accounts, backup, images
 from longshore.cli.doctor import command as doctor
-from longshore.settings import Settings, default_state_dir
+from longshore.cli.rehearsal import command as rehearsal
+from longshore.settings import IAM_QUOTAS, Settings, default_state_dir
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -23,6 +24,7 @@ app = typer.Typer(
 )
 app.add_typer(accounts.app, name="accounts")
 app.add_typer(images.app, name="images")
+app.add_typer(rehearsal.app, name="import")
 app.command()(backup.backup)
 app.command()(backup.restore)
 app.command()(doctor.doctor)
@@ -38,12 +40,17 @@ MemoryMib = Annotated[
     int | None, typer.Option(help="The same for memory, in MiB.", show_default="the host's, less a reserve")
 ]
 DiskGib = Annotated[
-    int | None, typer.Option(help="The same for disks, in GiB.", show_default="what the state's disk has free, less a reserve")
+    int | None,
+    typer.Option(help="The same for disks, in GiB.", show_default="what the state's disk has free, less a reserve"),
 ]
 Share = Annotated[list[str] | None, typer.Option(help="A host path that jobs may mount; may be given several times.")]
 IdleSeconds = Annotated[int, typer.Option(help="How long an instance without a job is kept.")]
 JoinSeconds = Annotated[
     int, typer.Option(help="After how long a compute environment none of whose instances joins is INVALID.")
+]
+IamQuota = Annotated[
+    list[str] | None,
+    typer.Option(help="A quota of IAM that differs from AWS's, as `RolesPerAccount=2000`; may be given several times."),
 ]
 TrailDays = Annotated[int, typer.Option(min=1, help="How long calls stay on record (`aws cloudtrail lookup-events`).")]
 
@@ -62,6 +69,7 @@ def serve(
     share: Share = None,
     idle_seconds: IdleSeconds = 300,
     join_seconds: JoinSeconds = 1800,
+    iam_quota: IamQuota = None,
     trail_days: TrailDays = 90,
     privileged: Annotated[bool, typer.Option("--privileged", help="Honour `privileged: true` of jobs.")] = False,
     for_tests: ForTests = False,
@@ -71,7 +79,7 @@ def serve(
         Settings(
             host=host, port=port, state=state or default_state_dir(), account=account, region=region,
             machines=machines, vcpus=vcpus, memory_mib=memory_mib, disk_gib=disk_gib, share=tuple(share or ()),
-            idle_seconds=idle_seconds, join_seconds=join_seconds, trail_days=trail_days,
+            idle_seconds=idle_seconds, join_seconds=join_seconds, iam_quotas=_quotas(iam_quota), trail_days=trail_days,
             privileged=privileged, for_tests=for_tests,
         ),
         with_defaults=False,
@@ -92,6 +100,7 @@ def up(
     share: Share = None,
     idle_seconds: IdleSeconds = 300,
     join_seconds: JoinSeconds = 1800,
+    iam_quota: IamQuota = None,
     trail_days: TrailDays = 90,
     for_tests: ForTests = False,
 ) -> None:
@@ -100,11 +109,21 @@ def up(
         Settings(
             host=host, port=port, state=state or default_state_dir(), account=account, region=region,
             machines=machines, vcpus=vcpus, memory_mib=memory_mib, disk_gib=disk_gib, share=tuple(share or ()),
-            idle_seconds=idle_seconds, join_seconds=join_seconds, trail_days=trail_days,
+            idle_seconds=idle_seconds, join_seconds=join_seconds, iam_quotas=_quotas(iam_quota), trail_days=trail_days,
             privileged=True, for_tests=for_tests,
         ),
         with_defaults=True,
     )  # fmt: skip
+
+
+def _quotas(given: list[str] | None) -> dict[str, int]:
+    quotas = {}
+    for each in given or ():
+        name, _, number = each.partition("=")
+        if name not in IAM_QUOTAS or not (number.isascii() and number.isdigit()):
+            sys.exit(f"longshore: `{each}` is no quota of IAM; NAME=NUMBER is needed, NAME of {', '.join(IAM_QUOTAS)}")
+        quotas[name] = int(number)
+    return quotas
 
 
 def _run(settings: Settings, *, with_defaults: bool) -> None:

@@ -32,7 +32,7 @@ _AWS = "arn:aws:iam::aws:policy/"
 
 
 class Do(Struct, frozen=True):
-    """One operation of AWS: its parameters are texts, switches that are on, and one level of names in them."""
+    """One operation of AWS: its parameters are texts, switches that are on, lists, and one level of names in them."""
 
     service: str
     operation: str  # "AttachRolePolicy"
@@ -45,6 +45,8 @@ class Do(Struct, frozen=True):
             words.append(f"--{xform_name(name, '-')}")
             if isinstance(value, dict):
                 words.append(",".join(f"{key}={each}" for key, each in value.items()))
+            elif isinstance(value, list):
+                words.append(_json(value))
             elif value is not True:
                 words.append(value)
         return shlex.join(words)
