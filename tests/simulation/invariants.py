@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 _JOB = msgspec.json.Decoder(Job)
 _INSTANCE = msgspec.json.Decoder(Instance)
 _ARRAY = msgspec.json.Decoder(Array)
+_LINES = (
+    "SELECT e.message FROM logs_events e JOIN logs_streams s ON e.stream_key = s.key "
+    "WHERE s.name = ? ORDER BY e.at, e.number"
+)
+LOG = ("one", "two", "three")  # what each container writes
 
 
 class Submission(Struct, frozen=True):
@@ -182,6 +187,19 @@ class Watch:
                 answer = await self.world.explain(job_id)
                 assert answer["reasons"], f"it waits without a reason: {answer}"
 
+    def _check_log(self, job: Job, number: int, attempt: Attempt) -> None:
+        """Each line once and in order, whatever died and whatever was sent again; all of them, but where the machine failed."""
+        assert self.world is not None
+        if attempt.log_stream is None:
+            return
+        rows = self.world._disk._writer.execute(_LINES, (attempt.log_stream,)).fetchall()
+        lines = tuple(message for (message,) in rows)
+        where = f"attempt {number} of {job.job_id} wrote {lines}"
+        assert lines == LOG[: len(lines)], f"lines are lost, doubled or out of order: {where}"
+        runtime, _ = self.world.containers.where.get((job.job_id, str(number)), (None, ""))
+        if attempt.exit_code is not None and runtime is not None and runtime not in self.world.failed:
+            assert lines == LOG, f"lines are lost: {where}"
+
     def check_end(self) -> None:
         """Once faults have ended and time has passed: nothing acknowledged was lost, and all of it has ended as it must."""
         assert self.world is not None
@@ -191,6 +209,8 @@ class Watch:
             assert job_id in self._by_id, f"an acknowledged job was lost: {job_id}"
         for job in self._by_id.values():
             assert job.status in TERMINAL, f"it never ended: {job}"
+            for number, attempt in enumerate(job.attempts, 1):
+                self._check_log(job, number, attempt)
             asked = job.is_cancelled or job.is_terminated or job.status_reason == "Dependent Job failed"
             if job.size is not None:
                 assert asked or job.status_reason in (None, "Array Child Job failed"), f"it failed for nothing: {job}"

@@ -10,33 +10,40 @@ import asyncio
 import contextlib
 import logging
 import multiprocessing
+import random
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import structlog
 from msgspec import Struct
 
 from longshore.services.batch import children
-from simulation.invariants import Submission, Watch, summary
-from simulation.world import HARSH, POLICY, TRUST, Faults, ServerDown, World
+from simulation.invariants import LOG, Submission, Watch, summary
+from simulation.world import HARSH, HARSH_KINDS, MILD_KINDS, POLICY, TRUST, Faults, ServerDown, World
 
-_SUBMITTED_WITHIN_SECONDS = 60.0
-_FAULTS_SECONDS = 90.0
+# Many small seeds find more than few large ones: what goes wrong is mostly between a few things that happen close together.
+_JOBS = (2, 11)
+_SECONDS_BETWEEN_JOBS = 3.0
+_FAULTS_SECONDS = 15.0  # that go on after the last job was submitted, at least
 _PEACE_SECONDS = 3600.0  # by then everything has ended, or never will
 _PORTION = 10  # seeds that a process takes at once
+_TOLD_SECONDS = 20.0
 
 
 class Outcome(Struct, frozen=True):
     seed: int
     steps: int
-    deaths: int
+    struck: dict[str, int]  # kind of fault -> how often
     jobs: dict[str, Any]
 
 
-def run(seed: int, *, jobs: int = 20, faults: Faults | None = None) -> Outcome:
-    """AssertionError: an invariant broke; the message begins with the seed."""
+def run(seed: int, *, jobs: int | None = None, faults: Faults | None = None) -> Outcome:
+    """`jobs` None: a few, by the seed. AssertionError: an invariant broke; the message begins with the seed."""
+    jobs = random.Random(f"jobs {seed}").randint(*_JOBS) if jobs is None else jobs
     watch = Watch()
     portions = children.ROWS_AT_ONCE, children.CHILDREN_AT_ONCE
     # Small as its arrays are, deaths fall between their portions.
@@ -51,7 +58,7 @@ def run(seed: int, *, jobs: int = 20, faults: Faults | None = None) -> Outcome:
         world.run(_until_all_ended(world, watch))
         watch.check_end()
         world.run(_until_all_given_back(world))
-        return Outcome(seed, watch.steps, world.deaths, summary(watch))
+        return Outcome(seed, watch.steps, dict(world.struck), summary(watch))
     except AssertionError as broken:
         raise AssertionError(f"seed {seed}: {broken}") from broken
     finally:
@@ -114,10 +121,9 @@ async def _until(world: World, operation: str, member: str) -> None:
 
 async def _live(world: World, watch: Watch, jobs: int) -> None:
     """Submits jobs at random moments, calls some of them off, and asks now and then why they wait."""
-    began = world.loop.time()
     random = world.random
     for _ in range(jobs):
-        await asyncio.sleep(random.expovariate(jobs / _SUBMITTED_WITHIN_SECONDS))
+        await asyncio.sleep(random.expovariate(1 / _SECONDS_BETWEEN_JOBS))
         submission = _submission(world, watch)
         with contextlib.suppress(ServerDown):
             # Not acknowledged: it may be there or not.
@@ -131,8 +137,7 @@ async def _live(world: World, watch: Watch, jobs: int) -> None:
         if random.random() < 0.2:
             with contextlib.suppress(ServerDown):
                 await watch.check_reasons()
-    left = began + _FAULTS_SECONDS - world.loop.time()
-    await asyncio.sleep(max(0.0, left))
+    await asyncio.sleep(random.uniform(1, 2) * _FAULTS_SECONDS)
 
 
 def _submission(world: World, watch: Watch) -> Submission:
@@ -164,7 +169,7 @@ def _request(world: World, submission: Submission) -> dict[str, Any]:
         "LONGSHORE_EXIT_CODE": codes,
         "LONGSHORE_RUN_SECONDS": f"{random.choice((0.0, 0.5, 3.0, random.uniform(0, 40), 100.0)):.2f}",
         "LONGSHORE_STOP": random.choice(("143", "0", "ignore")),
-        "LONGSHORE_LOG": "one\\ntwo",
+        "LONGSHORE_LOG": "\\n".join(LOG),
     }
     if random.random() < 0.05:
         said["LONGSHORE_PULL_ERROR"] = "no such image"
@@ -213,38 +218,42 @@ async def _until_all_given_back(world: World) -> None:
 
 class Portion(Struct, frozen=True):
     seeds: range
-    jobs: int
+    jobs: int | None
     is_harsh: bool
 
 
 class Told(Struct):
+    seeds: range
     steps: int = 0
-    deaths: int = 0
+    struck: Counter[str] = msgspec.field(default_factory=Counter)
     failures: dict[int, str] = {}
 
 
 def run_portion(portion: Portion) -> Told:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    told = Told()
+    told = Told(portion.seeds)
     for seed in portion.seeds:
         try:
             outcome = run(seed, jobs=portion.jobs, faults=HARSH if portion.is_harsh else None)
-            told.steps, told.deaths = told.steps + outcome.steps, told.deaths + outcome.deaths
+            told.steps += outcome.steps
+            told.struck.update(outcome.struck)
         except Exception as error:
             told.failures[seed] = repr(error)
     return told
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--from", dest="first", type=int, default=0)
+    parser = argparse.ArgumentParser(prog="python -m simulation.run")
+    parser.add_argument(
+        "--from", dest="first", type=int, default=0, help="the first seed; a run that was cut short goes on so"
+    )
     parser.add_argument("--count", type=int, default=1000)
-    parser.add_argument("--jobs", type=int, default=20)
+    parser.add_argument("--jobs", type=int, help="of each seed; by default a few, by the seed")
     parser.add_argument("--harsh", action="store_true", help="clock jumps, late and reordered requests, older agents")
     parser.add_argument("--processes", type=int, default=1)
     given = parser.parse_args()
-    began, whole = time.monotonic(), Told()
-    end = given.first + given.count
+    began, end = time.monotonic(), given.first + given.count
+    steps, struck, failures = 0, Counter[str](), dict[int, str]()
     portions = [
         Portion(range(first, min(first + _PORTION, end)), given.jobs, given.harsh)
         for first in range(given.first, end, _PORTION)
@@ -254,20 +263,37 @@ def main() -> int:
             # Each process anew after a while: what a seed leaves in caches must not add up over 100,000 of them.
             spawn = multiprocessing.get_context("spawn")
             pool = stack.enter_context(spawn.Pool(given.processes, maxtasksperchild=100))
-            outcomes: Iterator[Told] = pool.imap_unordered(run_portion, portions)
+            outcomes: Iterator[Told] = pool.imap(run_portion, portions)  # In order, so that it can be gone on with.
         else:
             outcomes = map(run_portion, portions)
+        told_at = began
         for told in outcomes:
-            whole.steps, whole.deaths = whole.steps + told.steps, whole.deaths + told.deaths
-            whole.failures |= told.failures
+            steps += told.steps
+            struck.update(told.struck)
+            failures |= told.failures
             for seed, error in told.failures.items():
                 print(f"FAILED seed {seed}: {error}", flush=True)
-    seconds = time.monotonic() - began
+            if time.monotonic() - told_at > _TOLD_SECONDS:
+                told_at = time.monotonic()
+                done = told.seeds.stop - given.first
+                left = (told_at - began) / done * (given.count - done)
+                print(
+                    f"{done} of {given.count} seeds, {len(failures)} failed, {left / 60:.0f} minutes left; "
+                    f"goes on with --from {told.seeds.stop} --count {given.count - done}",
+                    flush=True,
+                )
+    for kind, count in sorted(struck.items()):
+        print(f"{count:10} {kind}")
+    missing = (HARSH_KINDS if given.harsh else MILD_KINDS) - struck.keys()
+    for kind in sorted(missing):
+        print(f"     never {kind}")
     print(
-        f"{given.count} seeds, {whole.steps} steps, {whole.deaths} deaths of the server, {len(whole.failures)} failed"
-        f"{', harsh' if given.harsh else ''}, {seconds:.0f} s"
+        f"{given.count} seeds, {steps} steps, {len(failures)} failed{', harsh' if given.harsh else ''}, "
+        f"{time.monotonic() - began:.0f} s"
     )
-    return 1 if whole.failures else 0
+    if failures:
+        print(f"failed: {' '.join(map(str, sorted(failures)))}")
+    return 1 if failures or (missing and given.count >= _PORTION) else 0
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import json
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -63,6 +64,17 @@ HARSH = Faults(
     given_up=0.02, doubled_late=0.02, answer_late=0.03, shelf_is_older=0.3, seconds_between_jumps=15.0,
 )  # fmt: skip
 NO_FAULTS = Faults(0, 0, 0, 0, 0, 1e9)
+
+# Every kind of fault by the name under which a world counts those that struck: a kind that never does proves nothing.
+MILD_KINDS = frozenset({
+    "the server dies before a commit", "the server dies after a commit", "a request is lost", "an answer is lost",
+    "a request is doubled", "a request is delayed", "an agent dies", "a stream breaks", "a machine fails",
+    "a policy is taken away",
+})  # fmt: skip
+HARSH_KINDS = MILD_KINDS | {
+    "a request that was given up arrives", "a request arrives again later", "requests are reordered", "an answer is late",
+    "an agent comes back with older state", "the clock jumps forward", "the clock jumps back",
+}  # fmt: skip
 
 
 class ServerDown(Exception):
@@ -149,7 +161,8 @@ class World:
         )
         self.containers = Containers()
         self.trouble: BaseException | None = None  # an invariant that broke where nobody waits for it
-        self.deaths = 0
+        self.struck: Counter[str] = Counter()  # kind of fault -> how often
+        self.failed: set[MemoryRuntime] = set()  # of machines that failed
         self._disk = open_store(None)
         self._on_change = on_change
         self._serving: set[asyncio.Task[Any]] = set()
@@ -194,11 +207,12 @@ class World:
     def _fate(self) -> Moment | None:
         if not self._is_up or self.random.random() >= self.faults.server_dies:
             return None
-        return "before" if self.random.random() < 0.5 else "after"
+        moment: Moment = "before" if self.random.random() < 0.5 else "after"
+        self.struck[f"the server dies {moment} a commit"] += 1
+        return moment
 
     def _on_death(self) -> None:
         """All at once: nothing of the server takes another step."""
-        self.deaths += 1
         self._is_up = False
         for task in self.assembly._tasks:
             task.cancel()
@@ -306,11 +320,16 @@ class World:
                 if self.faults.shelf_is_older and self.random.random() < self.faults.shelf_is_older:
                     self._background.append(self.loop.create_task(self._bring_back_older(struck)))
                 else:
+                    self.struck["an agent dies"] += 1
                     self.indoors.crash(struck)
             elif blow < 0.85 and self._streams:
+                self.struck["a stream breaks"] += 1
                 self.random.choice(self._streams)._served.cancel()
             else:
-                self.machines.fail(self.random.choice(there))
+                struck = self.random.choice(there)
+                self.struck["a machine fails"] += 1
+                self.failed.add(self.indoors._places[struck].runtime)
+                self.machines.fail(struck)
 
     async def _bring_back_older(self, instance_id: str) -> None:
         """The agent dies, and the next one finds what this one had written down a while before."""
@@ -324,6 +343,7 @@ class World:
         self.indoors.crash(instance_id)
         await asyncio.wait((place.agent,))
         place.shelf._documents = kept
+        self.struck["an agent comes back with older state"] += 1
 
     async def _jumps(self) -> None:
         while True:
@@ -331,15 +351,20 @@ class World:
             if self.faults is NO_FAULTS:
                 return
             width = self.random.choice((1.0, 60.0, 600.0, 6 * 3600.0))
-            self.clock.ahead += timedelta(seconds=self.random.uniform(-min(width, 600.0), width))
+            seconds = self.random.uniform(-min(width, 600.0), width)
+            self.struck[f"the clock jumps {'forward' if seconds > 0 else 'back'}"] += 1
+            self.clock.ahead += timedelta(seconds=seconds)
 
-    def later(self, ask: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+    def later(self, sender: FaultyTransport, ask: Callable[[], Coroutine[Any, Any, Any]], kind: str) -> None:
         """What was sent arrives seconds from now, and nobody waits for its answer."""
-        self._background.append(self.loop.create_task(self._later(ask)))
+        self._background.append(self.loop.create_task(self._later(sender, ask, kind)))
 
-    async def _later(self, ask: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+    async def _later(self, sender: FaultyTransport, ask: Callable[[], Coroutine[Any, Any, Any]], kind: str) -> None:
+        served = sender.served
         await asyncio.sleep(self.random.uniform(0.3, 20.0))
         if self._is_up:
+            self.struck[kind] += 1
+            self.struck["requests are reordered"] += sender.served > served
             with contextlib.suppress(AwsError, ServerDown):
                 await self.serve(ask())
 
@@ -356,6 +381,7 @@ class World:
         )
 
     async def _take_policy_away(self) -> None:
+        self.struck["a policy is taken away"] += 1
         policy = {"RoleName": "ecsInstanceRole", "PolicyArn": POLICY}
         with contextlib.suppress(AwsError):
             await self.insist("iam", "DetachRolePolicy", policy)
@@ -378,6 +404,7 @@ class FaultyTransport:
     def __init__(self, world: World, inner: HouseTransport) -> None:
         self._world = world
         self._order = inner.order
+        self.served = 0  # requests that arrived in their time
 
     def _inner(self) -> HouseTransport:
         house = self._world.assembly.house
@@ -385,28 +412,35 @@ class FaultyTransport:
 
     async def _serve(self, ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
         world, faults, chance = self._world, self._world.faults, self._world.random.random
+        struck = world.struck
         if chance() < faults.delayed:
+            struck["a request is delayed"] += 1
             await asyncio.sleep(world.random.uniform(0, 0.3))
         if not world._is_up:
             await asyncio.sleep(0.001)
             raise TransportError("connection refused")
         if chance() < faults.request_lost:
+            struck["a request is lost"] += 1
             raise TransportError("the request was lost")
         if faults.given_up and chance() < faults.given_up:
-            world.later(ask)
+            world.later(self, ask, "a request that was given up arrives")
             raise TransportError("the request took too long")
         if faults.doubled_late and chance() < faults.doubled_late:
-            world.later(ask)
+            world.later(self, ask, "a request arrives again later")
         try:
             if chance() < faults.request_doubled:
+                struck["a request is doubled"] += 1
                 with contextlib.suppress(AwsError):
                     await world.serve(ask())
             answer = await world.serve(ask())
         except ServerDown as down:
             raise TransportError("connection reset") from down
+        self.served += 1
         if faults.answer_late and chance() < faults.answer_late:
+            struck["an answer is late"] += 1
             await asyncio.sleep(world.random.uniform(0.5, 15.0))
         if chance() < faults.answer_lost:
+            struck["an answer is lost"] += 1
             raise TransportError("the answer was lost")
         return answer
 

@@ -129,6 +129,8 @@ def look_up(call: Call, instance: Instance) -> ProfileView:
         "RoleSessionName": instance.instance_id,
         "DurationSeconds": int(_SESSION.total_seconds()),
         "_sourceInstanceArn": instance.arn,
+        "_sourceVpc": instance.vpc_id,
+        "_sourcePrivateIp": instance.private_ip,
     }
     try:
         given_out = call.peer("sts", "AssumeRole", request, as_=call.as_service(_EC2))["Credentials"]
@@ -172,8 +174,8 @@ def _unasked(instance: Instance) -> ProfileView:
 
 
 def view(call: Call, instance: Instance, profile: ProfileView | None, *, signed: bool = True) -> InstanceView:
-    """The instance as its metadata shows it; its identity document is signed here."""
-    document = identity_document(instance)
+    """The instance as its metadata shows it; where it is wanted `signed`, with its identity document."""
+    document = identity_document(instance) if signed else ""
     groups = {group.group_id: group.group_name for group in network.security_groups(call)}
     subnet = next((each for each in network.subnets(call) if each.subnet_id == instance.subnet_id), None)
     vpc = next((each for each in network.vpcs(call) if each.vpc_id == instance.vpc_id), None)
