@@ -21,6 +21,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +57,8 @@ class Storm:
         self.unanswered: set[str] = set()  # names of jobs that were submitted while the server died
         self._runs = gates / "runs"
         self._chance = random.Random()
+        # Few large instances: each has an agent, and thirty of them would have no time to come back between two moments.
+        self._queue = chain.queue("storm", vcpus=64, instanceTypes=["c6i.8xlarge"])
         self._definition = chain.define(
             SCRIPT,
             volumes=[{"name": "gates", "host": {"sourcePath": str(gates)}}],
@@ -85,20 +89,20 @@ class Storm:
     def _kill(self, victim: str) -> None:
         """SIGKILL, of all at once where it is all."""
         # Who is who is asked before the first one dies: it is the supervisor that knows.
-        agents = (
-            [self._agent(each) for each in os.listdir(self.chain.state / "instances")] if victim != "server" else []
-        )
-        supervisor = self._supervisor() if victim in ("supervisor", "all") else None
+        instances = os.listdir(self.chain.state / "instances") if victim in ("agent", "all") else []
+        agents = [_opened(partial(self._agent, each)) for each in instances]
+        supervisor = _opened(self._supervisor) if victim in ("supervisor", "all") else None
         dying = {
-            "server": [self.chain.server.process.pid],
+            "server": [],
             "agent": agents,
             "supervisor": [supervisor],
-            "all": [self.chain.server.process.pid, supervisor, *agents],
+            "all": [supervisor, *agents],
         }
-        for pid in dying[victim]:
-            if pid is not None:
+        for opened in dying[victim]:
+            if opened is not None:
                 with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+                    signal.pidfd_send_signal(opened, signal.SIGKILL)
+                os.close(opened)
         if victim in ("server", "all"):
             self.chain.server.kill()
 
@@ -116,11 +120,20 @@ class Storm:
     # Jobs.
 
     def _fill(self) -> None:
-        running = [each for each in self.steps if each not in self._ended]
-        for first in range(0, len(running), 100):
-            found = self.chain.batch.describe_jobs(jobs=running[first : first + 100])["jobs"]
-            self._ended |= {each["jobId"] for each in found if each["status"] in ("SUCCEEDED", "FAILED")}
-        self._submit(self.jobs - sum(each not in self._ended for each in running))
+        """Until at least half of them run."""
+        end = time.monotonic() + _ENDED_SECONDS
+        while True:
+            living = [each for each in self.steps if each not in self._ended]
+            running = 0
+            for first in range(0, len(living), 100):
+                found = self.chain.batch.describe_jobs(jobs=living[first : first + 100])["jobs"]
+                self._ended |= {each["jobId"] for each in found if each["status"] in ("SUCCEEDED", "FAILED")}
+                running += sum(each["status"] == "RUNNING" for each in found)
+            self._submit(self.jobs - sum(each not in self._ended for each in living))
+            if running * 2 >= self.jobs:
+                return
+            assert time.monotonic() < end, f"of {len(living)} jobs {running} run"
+            time.sleep(0.1)
 
     def _submit(self, count: int, dies: Any = None) -> None:
         for number in range(count):
@@ -131,7 +144,7 @@ class Storm:
             environment = [{"name": "STEPS", "value": str(steps)}]
             try:
                 job_id = self.chain.submit(
-                    self._definition, jobName=name, containerOverrides={"environment": environment}
+                    self._definition, self._queue, jobName=name, containerOverrides={"environment": environment}
                 )
             except (BotoCoreError, ClientError, OSError):
                 self.unanswered.add(name)
@@ -159,7 +172,7 @@ class Storm:
         found = [
             each
             for status in ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING", "SUCCEEDED", "FAILED")
-            for page in self.chain.batch.get_paginator("list_jobs").paginate(jobQueue="default", jobStatus=status)
+            for page in self.chain.batch.get_paginator("list_jobs").paginate(jobQueue=self._queue, jobStatus=status)
             for each in page["jobSummaryList"]
         ]
         listed = {each["jobId"] for each in found}
@@ -192,10 +205,30 @@ class Storm:
         return found
 
 
+def _opened(find: Callable[[], int | None]) -> int | None:
+    """The process, opened: its number may be a stranger's by the time that it is killed. None: there is none."""
+    pid = find()
+    if pid is None:
+        return None
+    try:
+        opened = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return None
+    if find() == pid:
+        return opened
+    os.close(opened)
+    return None
+
+
 def difference(expected: list[str], got: list[str]) -> str:
     doubled = [line for line, count in Counter(got).items() if count > 1]
     missing = [line for line in expected if line not in set(got)]
     return f"missing {missing[:5]}, doubled {doubled[:5]}, {len(got)} lines of {len(expected)}"
+
+
+def logs_of(chain: Chain) -> list[Path]:
+    places = [chain.server.log_path, *chain.state.glob("*.log"), *chain.state.glob("instances/*/console*")]
+    return [path for path in places if path.is_file()]
 
 
 def main() -> int:
@@ -216,9 +249,9 @@ def main() -> int:
             storm.check()
             assert chain.end() == 0
         except BaseException:
-            log = Path(f"storm-{os.getpid()}.log").absolute()
-            log.write_text(chain.server.log())
-            print(f"FAILED; the server's log is {log}", flush=True)
+            kept = Path(tempfile.gettempdir()) / f"longshore-storm-{os.getpid()}.log"
+            kept.write_text("".join(path.read_text(errors="replace") for path in logs_of(chain)))
+            print(f"FAILED; what server, supervisor and instances said is in {kept}", flush=True)
             raise
         finally:
             chain.destroy()
