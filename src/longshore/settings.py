@@ -8,6 +8,27 @@ from pathlib import Path
 
 from msgspec import Struct, field
 
+# IAM user guide, "IAM and AWS STS quotas", under the names by which IAM's answers call them. `iam_quotas` may say otherwise.
+IAM_QUOTAS: Mapping[str, int] = {
+    "AccessKeysPerUser": 2,
+    "ACLSizePerRole": 2048,  # characters of a trust policy, white space left out, as in all sizes here
+    "GroupsPerAccount": 300,
+    "GroupsPerUser": 10,
+    "InlineSizePerGroup": 5120,  # of all inline policies together
+    "InlineSizePerRole": 10_240,
+    "InlineSizePerUser": 2048,
+    "InstanceProfilesPerAccount": 1000,
+    "PoliciesPerAccount": 1500,
+    "PoliciesPerGroup": 10,
+    "PoliciesPerRole": 20,
+    "PoliciesPerUser": 10,
+    "PolicySize": 6144,
+    "RolesPerAccount": 1000,
+    "TagsPerResource": 50,
+    "UsersPerAccount": 5000,
+    "VersionsPerPolicy": 5,
+}
+
 
 def default_state_dir() -> Path:
     """`$XDG_DATA_HOME/longshore`, by default `~/.local/share/longshore`."""
@@ -35,6 +56,6 @@ class Settings(Struct, frozen=True, kw_only=True):
     trail_days: int = 90  # how long calls stay on record, as CloudTrail's event history
     trail_records: int = 200_000  # and how many at most
     heartbeat_seconds: int = 30  # ACS heartbeats to an agent
-    iam_quotas: Mapping[str, int] = {}  # where they differ from AWS's; names as in `services/iam/rules.py`
+    iam_quotas: Mapping[str, int] = {}  # where they differ from AWS's, `IAM_QUOTAS`
     root_access_key_id: str = ""
     root_secret_access_key: str = field(default="")

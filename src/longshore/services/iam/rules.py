@@ -15,30 +15,10 @@ from longshore.aws.errors import AwsError
 from longshore.kit.call import Call
 from longshore.policy import validate
 from longshore.services.iam.records import Group, Role, User
+from longshore.settings import IAM_QUOTAS
 
 _PATH = re.compile(r"/|/[\x21-\x7e]+/")
 _ARN = re.compile(r"arn:[^:]+:[^:]+:[^:]*:[^:]*:.+")
-
-# IAM user guide, "IAM and AWS STS quotas", under the names by which IAM's answers call them. Settings may say otherwise.
-QUOTAS: Mapping[str, int] = {
-    "AccessKeysPerUser": 2,
-    "ACLSizePerRole": 2048,  # characters of a trust policy, white space left out, as in all sizes here
-    "GroupsPerAccount": 300,
-    "GroupsPerUser": 10,
-    "InlineSizePerGroup": 5120,  # of all inline policies together
-    "InlineSizePerRole": 10_240,
-    "InlineSizePerUser": 2048,
-    "InstanceProfilesPerAccount": 1000,
-    "PoliciesPerAccount": 1500,
-    "PoliciesPerGroup": 10,
-    "PoliciesPerRole": 20,
-    "PoliciesPerUser": 10,
-    "PolicySize": 6144,
-    "RolesPerAccount": 1000,
-    "TagsPerResource": 50,
-    "UsersPerAccount": 5000,
-    "VersionsPerPolicy": 5,
-}
 
 
 def missing(what: str) -> AwsError:
@@ -90,7 +70,7 @@ def path_of(request: Mapping[str, Any]) -> str:
 
 
 def quota(call: Call, name: str) -> int:
-    return call.house.settings.iam_quotas.get(name, QUOTAS[name])
+    return call.house.settings.iam_quotas.get(name, IAM_QUOTAS[name])
 
 
 def check_quota(call: Call, name: str, count: int) -> None:

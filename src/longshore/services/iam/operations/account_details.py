@@ -62,7 +62,7 @@ def _rows(call: Call, wanted: frozenset[str]) -> Iterator[_Row]:
 
 
 def _policies(call: Call, wanted: frozenset[str]) -> Iterator[_Row]:
-    uses = policies.Uses(call)
+    uses = policies.uses_of(call)
     if "LocalManagedPolicy" in wanted:
         for policy in store.listed(call.transaction, Policy, call.account):
             yield _Row(f"3{store.folded(policy)}", "Policies", partial(_policy, policy, uses))

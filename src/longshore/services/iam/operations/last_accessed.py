@@ -199,7 +199,7 @@ def _subject(call: Call, arn: str) -> tuple[Sequence[str], Sequence[Entity]]:
     """(the documents that count, the users and roles that use them)."""
     holder = _holder(call, arn)
     if isinstance(holder, Policy):
-        uses = policies.Uses(call)
+        uses = policies.uses_of(call)
         holders: list[Entity] = [*uses.roles, *uses.users]
         entities = {each.arn: each for each in holders if arn in each.attached}
         for group in uses.groups:
