@@ -6,7 +6,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from longshore.supervisor.check import Host, check, file_system_of, missing
+from longshore.supervisor.check import Host, check, file_system_of, kernel_version, missing
 
 _V2 = "30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw\n"
 _WHOLE = Host(
@@ -18,6 +18,9 @@ _WHOLE = Host(
     controllers="cpuset cpu io memory pids",
     state_kind="ext4",
     has_resolver=True,
+    has_loops=True,
+    users_max=1000,
+    kernel=(6, 1),
 )
 
 
@@ -54,6 +57,19 @@ def test_what_machines_work_without_is_told_as_such() -> None:
     assert [each.is_needed for each in found] == [False] * 4
     assert told(lacking, has_way_out=False) == ["skopeo", "umoci"]
     assert told(without("nft")) == []
+
+
+def test_what_keeps_an_instance_to_itself_is_told_where_it_is_missing() -> None:
+    lacking = replace(without("mkfs.ext4"), users_max=0)
+    found = missing(lacking, has_way_out=True)
+    assert [(each.is_needed, each.how) for each in found] == [
+        (False, "`sysctl user.max_user_namespaces=10000`"), (False, "`apt-get install -y e2fsprogs` as root"),
+    ]  # fmt: skip
+    assert missing(replace(_WHOLE, kernel=(5, 15)), has_way_out=True)[0].how == "Linux 5.19 or later"
+    assert missing(replace(_WHOLE, has_loops=False), has_way_out=True)[0].how == "`modprobe loop` as root"
+    assert [kernel_version(each) for each in ("6.1.0-13-amd64", "5.15", "6.18.44-fc-v669", "7")] == [
+        (6, 1), (5, 15), (6, 18), (7, 0),
+    ]  # fmt: skip
 
 
 def test_the_file_system_of_a_folder_is_that_of_the_nearest_mount() -> None:

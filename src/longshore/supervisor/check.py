@@ -14,6 +14,7 @@ from longshore.host.cgroups import mounts_in
 from longshore.supervisor import guest
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_USERS_SINCE = (5, 19)  # overlays over what is shown to other users
 _CONTROLLERS = {"cpu", "memory", "pids"}
 
 
@@ -34,6 +35,9 @@ class Host(Struct, frozen=True, kw_only=True):
     controllers: str  # v2: the root's cgroup.controllers
     state_kind: str  # the kind of file system that the state folder is on
     has_resolver: bool
+    has_loops: bool  # whether files can be disks
+    users_max: int  # user namespaces that there may be
+    kernel: tuple[int, int]
 
 
 def check(state: Path, *, has_way_out: bool = True) -> list[Missing]:
@@ -68,6 +72,7 @@ def missing(host: Host, *, has_way_out: bool) -> list[Missing]:
                     is_needed=False,
                 )
             )
+    found += _bounds(host)
     if has_way_out and not host.has_resolver:
         found.append(
             Missing(
@@ -96,7 +101,40 @@ def of_this_host(state: Path) -> Host:
         controllers=read("/sys/fs/cgroup/cgroup.controllers"),
         state_kind=file_system_of(state.resolve(), mounts),
         has_resolver="nameserver" in guest.resolvers(),
+        has_loops=Path("/dev/loop-control").exists(),
+        users_max=int(read("/proc/sys/user/max_user_namespaces") or 0),
+        kernel=kernel_version(os.uname().release),
     )
+
+
+def kernel_version(release: str) -> tuple[int, int]:
+    """`6.1.0-13-amd64`, `6.1`. Pure."""
+    first, second, *_ = (*(part for part in release.replace("-", ".").split(".") if part.isdecimal()), "0", "0")
+    return int(first), int(second)
+
+
+def _bounds(host: Host) -> list[Missing]:
+    """What keeps an instance to itself, and is not needed to run one."""
+    found = []
+    if host.users_max == 0 or host.kernel < _USERS_SINCE:
+        how = "`sysctl user.max_user_namespaces=10000`" if host.kernel >= _USERS_SINCE else "Linux 5.19 or later"
+        found.append(
+            Missing(
+                what="user namespaces: without, root in an instance (user data, privileged jobs) is root on this host",
+                how=how,
+                is_needed=False,
+            )
+        )
+    if not host.has_loops or not host.has("mkfs.ext4"):
+        how = _install(host, "e2fsprogs") if host.has_loops else "`modprobe loop` as root"
+        found.append(
+            Missing(
+                what="disks of files: without, a job that fills its disk fills the one that the state folder is on",
+                how=how,
+                is_needed=False,
+            )
+        )
+    return found
 
 
 def file_system_of(path: Path, mountinfo: str) -> str:
