@@ -26,6 +26,8 @@ from store.make_landed import FOLDER, present
 from virtual_time import VirtualClock, VirtualLoop
 
 LANDED = sorted(path.name.removesuffix(".sql.xz") for path in FOLDER.glob("*.sql.xz"))
+# What older releases answered wrongly. ListEntitiesForPolicy left out whom a policy bounds, where no filter was given.
+MENDED = frozenset({"iam ListEntitiesForPolicy"})
 
 
 @pytest.fixture(params=LANDED)
@@ -115,6 +117,8 @@ def test_everything_in_it_is_answered_for_as_it_was(assembly: Assembly, told: di
     for read in told["reads"]:
         answer = present(assembly, read["service"], read["operation"], read["request"])
         where = f"{read['service']} {read['operation']} {read['request']}"
+        if f"{read['service']} {read['operation']}" in MENDED:
+            continue
         assert not list(differences(read["answer"], answer)), where
 
 
