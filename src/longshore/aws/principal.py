@@ -30,7 +30,10 @@ class Principal(Struct, frozen=True, kw_only=True):
     issued_at: datetime | None = None
     expires_at: datetime | None = None
     assumed_by: str | None = None  # who took the role: a service principal such as `ec2.amazonaws.com`, or an ARN
-    source_instance_arn: str | None = None  # only in credentials that the metadata service handed out
+    # Only in credentials that the metadata service handed out.
+    source_instance_arn: str | None = None
+    source_vpc: str | None = None
+    source_private_ip: str | None = None
 
     @property
     def is_service(self) -> bool:

@@ -126,13 +126,15 @@ class Authorizer:
         trust = self._entitlements.trust_policy_of(transaction, question.resource)
         return frozenset() if trust is None else doubt.open_keys(asked, policies, unknown, trust, "trust")
 
-    def assume(self, call: Call, role_arn: str, service: str, *, session_name: str | None = None) -> Principal:
+    def assume(
+        self, call: Call, role_arn: str, service: str, *, session_name: str | None = None, source_arn: str | None = None
+    ) -> Principal:
         from longshore.aws.principal import service as service_principal
 
         answer = call.peer(
             "sts",
             "AssumeRole",
-            {"RoleArn": role_arn, "RoleSessionName": session_name or service.split(".")[0]},
+            {"RoleArn": role_arn, "RoleSessionName": session_name or service.split(".")[0], "_sourceArn": source_arn},
             as_=service_principal(service, call.account),
         )["Credentials"]
         principal, _ = self._identities.find(call.transaction, answer["AccessKeyId"], answer["SessionToken"], call.now)

@@ -84,10 +84,13 @@ def _boolean(value: bool) -> str:
 
 _KEYS: dict[str, Callable[[Call], str | None]] = {
     "aws:currenttime": lambda call: call.now.strftime(_TIME),
+    "aws:ec2instancesourceprivateipv4": lambda call: call.principal.source_private_ip,
+    "aws:ec2instancesourcevpc": lambda call: call.principal.source_vpc,
     "aws:epochtime": lambda call: str(int(call.now.timestamp())),
     "aws:multifactorauthpresent": _multi_factor,
     "aws:principalaccount": lambda call: call.principal.account,
     "aws:principalarn": _principal_arn,
+    "aws:principalisawsservice": lambda call: _boolean(call.principal.kind == "service"),
     "aws:principalservicename": lambda call: call.principal.arn if call.principal.kind == "service" else None,
     "aws:principaltype": lambda call: _PRINCIPAL_TYPES.get(call.principal.kind),
     "aws:requestedregion": lambda call: "us-east-1" if call.service == "iam" else call.region,

@@ -111,12 +111,15 @@ class Call:
 
         return service(name or f"{self.service}.amazonaws.com", self.account)
 
-    def assume(self, role_arn: str, service: str, *, session_name: str | None = None) -> Principal:
+    def assume(
+        self, role_arn: str, service: str, *, session_name: str | None = None, source_arn: str | None = None
+    ) -> Principal:
         """The session that `service` (`batch.amazonaws.com`) gets of a role: its trust policy is asked.
 
+        `source_arn`: the customer's resource for which the service takes it (aws:SourceArn).
         AccessDenied when the role is not there or does not trust the service.
         """
-        return self.house.authorizer.assume(self, role_arn, service, session_name=session_name)
+        return self.house.authorizer.assume(self, role_arn, service, session_name=session_name, source_arn=source_arn)
 
     def peer(self, service: str, operation: str, request: dict[str, Any], *, as_: Principal) -> Response:
         """Another room's operation, in this transaction, entering the chain at *authorize*: same policies, same checks.

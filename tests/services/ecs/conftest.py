@@ -71,7 +71,9 @@ class Authorizer:
         if question.action in self.refuses:
             raise AwsError("AccessDeniedException", f"not authorized to perform: {question.action}")
 
-    def assume(self, call: Call, role_arn: str, service: str, *, session_name: str | None = None) -> Principal:
+    def assume(
+        self, call: Call, role_arn: str, service: str, *, session_name: str | None = None, source_arn: str | None = None
+    ) -> Principal:
         raise NotImplementedError
 
 

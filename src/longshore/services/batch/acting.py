@@ -57,11 +57,13 @@ def session(call: Call, environment: Environment) -> Principal:
     Kept for a while, as services keep theirs; a role that changes ends that. What the session may do is asked at each call.
     """
     kept = _kept(call.house)
-    found = kept.get(environment.service_role)
+    # As its trust policy may name one environment alone, each has a session of its own.
+    key = (environment.service_role, environment.arn)
+    found = kept.get(key)
     if found is not None and found[1] > call.now:
         return found[0]
-    made = call.assume(environment.service_role, SERVICE, session_name=SESSION_NAME)
-    kept[environment.service_role] = (made, call.now + _SESSIONS_KEPT)
+    made = call.assume(environment.service_role, SERVICE, session_name=SESSION_NAME, source_arn=environment.arn)
+    kept[key] = (made, call.now + _SESSIONS_KEPT)
     return made
 
 
@@ -69,7 +71,7 @@ def forget_sessions(house: House) -> None:
     _kept(house).clear()
 
 
-def _kept(house: House) -> dict[str, tuple[Principal, datetime]]:
-    """ARN of a service role -> its session, and until when it is kept."""
-    kept: dict[str, tuple[Principal, datetime]] = house.ports.setdefault(_PORT, {})
+def _kept(house: House) -> dict[tuple[str, str], tuple[Principal, datetime]]:
+    """ARN of a service role, and of the environment for which it is taken -> its session, and until when it is kept."""
+    kept: dict[tuple[str, str], tuple[Principal, datetime]] = house.ports.setdefault(_PORT, {})
     return kept

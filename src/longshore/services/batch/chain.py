@@ -176,7 +176,9 @@ def diagnose_roles(
 def _task_role(call: Call, arn: str, of: Of) -> tuple[dict[str, Any] | None, list[Broken]]:
     role = find_role(call, arn)
     if role is not None:
-        return role, _trust(call, role, ECS_TASKS, of, {"sts:RoleSessionName": _NOBODY})
+        return role, _trust(
+            call, role, ECS_TASKS, of, {"sts:RoleSessionName": _NOBODY, "aws:SourceArn": call.arn("*", service="ecs")}
+        )
     question = Question("sts:AssumeRole", arn)
     return None, [_missing(arn, of, ECS_TASKS, question)]
 
@@ -195,7 +197,9 @@ def diagnose_service_role(call: Call, environment: Environment) -> list[Broken]:
     role = find_role(call, arn)
     if role is None:
         return [_missing(arn, "service role", SERVICE, Question("sts:AssumeRole", arn))]
-    broken = _trust(call, role, SERVICE, "service role", {"sts:RoleSessionName": SESSION_NAME})
+    broken = _trust(
+        call, role, SERVICE, "service role", {"sts:RoleSessionName": SESSION_NAME, "aws:SourceArn": environment.arn}
+    )
     if broken:
         return broken
     texts = [one.text for one in environment.troubles if one.code in ("permissions", "start")]
@@ -227,7 +231,9 @@ def stands(call: Call, environment: Environment, trouble: Trouble) -> bool:
         passed_to = ECS_TASKS if trouble.code == "start" else EC2
         context = {"iam:PassedToService": passed_to} if refused.action == "iam:PassRole" else {}
         try:
-            session = call.assume(environment.service_role, SERVICE, session_name=SESSION_NAME)
+            session = call.assume(
+                environment.service_role, SERVICE, session_name=SESSION_NAME, source_arn=environment.arn
+            )
         except AwsError:
             return True
         asking = acting(call, session, via_service=SERVICE)

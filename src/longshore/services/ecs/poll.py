@@ -325,7 +325,7 @@ def _session_of(call: Call, task: Task, role: Role) -> acs.RoleCredentials:
     answer = call.peer(
         "sts",
         "AssumeRole",
-        {"RoleArn": role.role_arn, "RoleSessionName": task.id},
+        {"RoleArn": role.role_arn, "RoleSessionName": task.id, "_sourceArn": references.source_arn(call)},
         as_=service(ECS_TASKS, call.account),
     )["Credentials"]
     return acs.RoleCredentials(

@@ -114,6 +114,14 @@ def role_arn(call: Call, reference: str) -> str:
     return reference if reference.startswith("arn:") else f"arn:aws:iam::{call.account}:role/{reference}"
 
 
+def source_arn(call: Call) -> str:
+    """For what ECS takes the roles of tasks (aws:SourceArn).
+
+    ECS developer guide, "Task IAM role": trust policies name the account and the region; a cluster can't be told apart.
+    """
+    return call.arn("*", service="ecs")
+
+
 def page(call_size: Any, most: int = 100) -> int:
     """maxResults as it holds: 1 to `most`; more or less is answered with `most`."""
     return int(call_size) if call_size and 1 <= int(call_size) <= most else most

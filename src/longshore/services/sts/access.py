@@ -8,10 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from msgspec.structs import replace
+
 from longshore.aws.errors import AwsError
 from longshore.kit.access import Access, Question, tag_context
 from longshore.kit.call import Call
 from longshore.kit.operation import Request
+from longshore.services.sts import session_tags
 
 _ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/.+", re.ASCII)
 
@@ -56,22 +59,48 @@ def _assume_context(call: Call, request: Request) -> dict[str, str | list[str]]:
         context["sts:SourceIdentity"] = request["SourceIdentity"]
     if request.get("TransitiveTagKeys"):
         context["sts:TransitiveTagKeys"] = list(request["TransitiveTagKeys"])
+    if call.principal.is_service and request.get("_sourceArn"):
+        context["aws:SourceArn"] = request["_sourceArn"]
     context.update(tag_context({tag["Key"]: tag["Value"] for tag in request.get("Tags") or ()}))
     return context
 
 
 def _assume_further(call: Call, request: Request) -> Iterable[Question]:
+    """What goes on along a chain of roles is asked at each link as if it were given there.
+
+    Source: IAM user guide, "Pass session tags in AWS STS", "Monitor and control actions taken with assumed roles".
+    """
+    caller = call.principal
     context = _assume_context(call, request)
-    if request.get("Tags"):
-        yield Question("sts:TagSession", request["RoleArn"], context)
-    if request.get("SourceIdentity"):
-        yield Question("sts:SetSourceIdentity", request["RoleArn"], context)
+    inherited = session_tags.inherited(caller)
+    if request.get("Tags") or inherited:
+        given = {tag["Key"]: tag["Value"] for tag in request.get("Tags") or ()}
+        yield Question("sts:TagSession", request["RoleArn"], {**context, **tag_context({**inherited, **given})})
+    identity = request.get("SourceIdentity") or caller.source_identity
+    if identity:
+        yield Question("sts:SetSourceIdentity", request["RoleArn"], {**context, "sts:SourceIdentity": identity})
+
+
+def _for_long_term_keys(row: Access) -> Access:
+    """STS API reference, GetSessionToken: of STS such a session calls AssumeRole and GetCallerIdentity alone; so with
+    federated users, who call GetCallerIdentity alone."""
+    inner = row.resources
+
+    def resources(call: Call, request: Request) -> Iterable[str]:
+        principal = call.principal
+        if principal.kind == "federated-user" or (
+            principal.kind in ("user", "root") and principal.issued_at is not None
+        ):
+            raise AwsError("AccessDenied", f"Cannot call {call.operation} with session credentials", status=403)
+        return inner(call, request) if inner is not None else ["*"]
+
+    return replace(row, resources=resources)
 
 
 ACCESS = {
     "GetCallerIdentity": Access(open=True),
-    "GetAccessKeyInfo": Access(),
-    "DecodeAuthorizationMessage": Access(),
+    "GetAccessKeyInfo": _for_long_term_keys(Access()),
+    "DecodeAuthorizationMessage": _for_long_term_keys(Access()),
     # STS API reference: no permissions are required to call GetSessionToken.
     "GetSessionToken": Access(open=True),
     "GetFederationToken": Access(

@@ -5,6 +5,7 @@ Source: IAM user guide, "Session policies"; STS API reference, AssumeRole, Polic
 
 from __future__ import annotations
 
+import zlib
 from typing import Any
 
 import msgspec
@@ -17,6 +18,7 @@ from longshore.policy import validate
 
 _CHARACTERS_MAX = 2048  # of inline and managed policies together
 _MANAGED_MAX = 10
+_PACKED_MAX = 2048  # bytes
 
 
 def asked(call: Call, request: Request, account: str) -> tuple[str, ...]:
@@ -30,8 +32,12 @@ def asked(call: Call, request: Request, account: str) -> tuple[str, ...]:
     arns = [given["arn"] for given in request.get("PolicyArns") or () if given.get("arn")]
     if len(arns) > _MANAGED_MAX:
         raise AwsError("ValidationError", f"Up to {_MANAGED_MAX} managed policies can be passed for a session.")
-    if len(inline or "") + sum(map(len, arns)) > _CHARACTERS_MAX:
-        raise AwsError("PackedPolicyTooLarge", f"The session policies exceed {_CHARACTERS_MAX} characters.")
+    percent = _packed(request) * 100 // _PACKED_MAX
+    if len(inline or "") + sum(map(len, arns)) > _CHARACTERS_MAX or percent > 100:
+        raise AwsError(
+            "PackedPolicyTooLarge",
+            f"Packed policy consumes {max(percent, 101)}% of allotted space, please use smaller policy.",
+        )
     for arn in arns:
         _check_managed(call, arn, account)
     return (*([inline] if inline else []), *arns)
@@ -45,7 +51,12 @@ def _check_managed(call: Call, policy_arn: str, account: str) -> None:
 
 
 def packed_percent(request: Request) -> int:
-    """How much of the room for policies and tags is used. AWS packs by a way of its own; ours is the plain length."""
-    sent: list[Any] = [request.get("PolicyArns") or [], request.get("Tags") or []]
-    used = len(request.get("Policy") or "") + len(msgspec.json.encode(sent))
-    return min(100, max(1, used * 100 // _CHARACTERS_MAX))
+    """How much of the room for policies and tags is used."""
+    return max(1, _packed(request) * 100 // _PACKED_MAX)
+
+
+def _packed(request: Request) -> int:
+    """Bytes. AWS packs by a way of its own, which it does not tell; ours is deflate."""
+    tags = {tag["Key"]: tag["Value"] for tag in request.get("Tags") or ()}
+    sent: list[Any] = [request.get("Policy"), request.get("PolicyArns"), tags]
+    return len(zlib.compress(msgspec.json.encode(sent)))

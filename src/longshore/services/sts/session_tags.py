@@ -11,22 +11,30 @@ from longshore.kit.operation import Request
 
 
 def given(request: Request) -> dict[str, str]:
-    """InvalidParameterValue: a key twice, whatever its case."""
+    """InvalidParameterValue: a key twice, whatever its case, or one of AWS's own."""
     tags = {tag["Key"]: tag["Value"] for tag in request.get("Tags") or ()}
     if len({key.lower() for key in tags}) != len(request.get("Tags") or ()):
         raise AwsError(
             "InvalidParameterValue", "Duplicate tag keys found. Please note that Tag keys are case insensitive."
         )
+    if any(key.lower().startswith("aws:") for key in tags):
+        # IAM user guide, "Rules for tagging": the prefix is AWS's. The text is ours.
+        raise AwsError("InvalidParameterValue", "Tag keys that begin with aws: are reserved for system use.")
     return tags
+
+
+def inherited(caller: Principal) -> dict[str, str]:
+    """What a session passes on along the chain."""
+    passed_on = {key.lower() for key in caller.transitive_tag_keys}
+    return {key: value for key, value in caller.session_tags if key.lower() in passed_on}
 
 
 def of_role_session(caller: Principal, request: Request) -> tuple[dict[str, str], tuple[str, ...]]:
     """The tags of the new session, and the keys that are transitive from it on."""
     tags = given(request)
     folded = {key.lower() for key in tags}
-    passed_on = {key.lower() for key in caller.transitive_tag_keys}
-    inherited = {key: value for key, value in caller.session_tags if key.lower() in passed_on}
-    if folded & {key.lower() for key in inherited}:
+    kept = inherited(caller)
+    if folded & {key.lower() for key in kept}:
         raise AwsError(
             "InvalidParameterValue",
             "One of the specified transitive tag keys can't be set because it conflicts with a transitive tag key "
@@ -37,4 +45,4 @@ def of_role_session(caller: Principal, request: Request) -> tuple[dict[str, str]
         raise AwsError(
             "InvalidParameterValue", "The specified transitive tag key must be included in the requested tags."
         )
-    return {**inherited, **tags}, (*asked, *caller.transitive_tag_keys)
+    return {**kept, **tags}, (*asked, *caller.transitive_tag_keys)

@@ -49,7 +49,10 @@ class _Order:
         call.require("iam:PassRole", arn, {"iam:PassedToService": ECS_TASKS})
         try:
             call.peer(
-                "sts", "AssumeRole", {"RoleArn": arn, "RoleSessionName": "ecs"}, as_=service(ECS_TASKS, call.account)
+                "sts",
+                "AssumeRole",
+                {"RoleArn": arn, "RoleSessionName": "ecs", "_sourceArn": references.source_arn(call)},
+                as_=service(ECS_TASKS, call.account),
             )
         except AwsError as error:
             raise client_error(lifecycle.role_refusal(arn)) from error

@@ -16,8 +16,14 @@ def get_caller_identity(call: Call, request: Request) -> Response:
 
 @operation
 def get_access_key_info(call: Call, request: Request) -> Response:
+    """Of the keys of the caller's own account. AWS tells the account of any key; here no account learns of another.
+
+    The code and the text are ours: AWS reads the account from the key itself, and knows no key that has none.
+    """
     key = request["AccessKeyId"]
     if key != call.principal.access_key_id:
-        # Keys of one account are all that this house has, and whose key it is only its owner may learn here.
-        raise AwsError("ValidationError", f"The access key {key} is not known.")
+        try:
+            call.peer("iam", "GetAccessKeyLastUsed", {"AccessKeyId": key}, as_=call.as_service())
+        except AwsError as error:
+            raise AwsError("ValidationError", f"The access key {key} is not known.") from error
     return {"Account": call.account}

@@ -47,7 +47,7 @@ def assume_role(call: Call, request: Request) -> Response:
         issued_at=call.now,
         expires_at=call.now + timedelta(seconds=seconds),
         assumed_by=caller.arn,
-        source_instance_arn=request.get("_sourceInstanceArn") if caller.is_service else None,
+        **_source_instance(caller, request),
     )
     made = sessions.mint(call.house.sealer, call.ids, session)
     response: Response = {
@@ -69,6 +69,17 @@ def _role(call: Call, role_arn: str, account: str) -> dict[str, Any]:
     if found["Arn"] != role_arn:
         raise AwsError("AccessDenied", f"{role_arn} is not the role's ARN", status=403)
     return found
+
+
+def _source_instance(caller: Principal, request: Request) -> dict[str, str | None]:
+    """Which instance the credentials are for; a member without a name of AWS's, which no request from outside can hold."""
+    if not caller.is_service:
+        return {}
+    return {
+        "source_instance_arn": request.get("_sourceInstanceArn"),
+        "source_vpc": request.get("_sourceVpc"),
+        "source_private_ip": request.get("_sourcePrivateIp"),
+    }
 
 
 def _source_identity(caller: Principal, request: Request) -> str | None:
