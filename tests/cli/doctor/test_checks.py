@@ -37,7 +37,6 @@ from longshore.cli.doctor.account import Account, Answer, Caller, Definition, En
 
 PROFILE = f"arn:aws:iam::{NUMBER}:instance-profile/"
 TASK_TRUST = trust("ecs-tasks.amazonaws.com")
-OLD = {"ec2.amazonaws.com"}
 
 
 def test_in_a_healthy_account_nothing_is_found() -> None:
@@ -363,6 +362,13 @@ def test_roles_can_be_looked_at_before_anything_names_them() -> None:
     found = findings(account)
     assert [each.code for each in found] == ["role-for-profile", "role-missing"]
     assert found[0].todo == ()  # The profile is there: it need only be named.
+
+
+def test_nodes_of_kubernetes_are_not_asked_what_instances_of_ecs_are() -> None:
+    account = with_role(with_environment(healthy(), is_kubernetes=True), "ecsInstanceRole", policies=())
+    assert findings(account) == []
+    (found,) = findings(with_role(account, "ecsInstanceRole", trust=TASK_TRUST))
+    assert found.code == "trust-wrong"
 
 
 def test_what_is_disabled_or_not_there_is_said_and_not_wrong() -> None:

@@ -77,6 +77,7 @@ class Environment(Struct, frozen=True, kw_only=True):
     instance_role: str | None = None  # as it was given; None: it has no instances
     spot_fleet_role: str | None = None
     cluster: str | None = None  # ARN; None: not made yet
+    is_kubernetes: bool = False  # Its instances are nodes of EKS, whose rights are others.
 
     @property
     def has_instances(self) -> bool:

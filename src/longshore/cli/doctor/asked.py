@@ -110,7 +110,10 @@ def _of(account: Account, use: Use) -> list[Environment]:
 
 def agent(account: Account, environments: Iterable[Environment]) -> Iterator[tuple[str, str, dict[str, str]]]:
     """What the agent of an instance calls, in its order; then what it does for jobs without an execution role."""
-    for environment in environments:
+    joining = [each for each in environments if not each.is_kubernetes]
+    if not joining:
+        return
+    for environment in joining:
         cluster = _cluster(account, environment)
         instance = f"{cluster.replace(':cluster/', ':container-instance/')}/{NOT_THERE_YET}"
         yield "ecs:RegisterContainerInstance", cluster, {}
@@ -149,7 +152,7 @@ def _task(account: Account, definition: Definition) -> Iterator[tuple[str, str, 
 
 def _service(account: Account, environment: Environment) -> Iterator[tuple[str, str, dict[str, str]]]:
     """What Batch calls to serve an environment."""
-    if environment.type != "MANAGED":
+    if environment.type != "MANAGED" or environment.is_kubernetes:
         return
     place = f"{account.region}:{account.number}"
     cluster = _cluster(account, environment)
@@ -167,11 +170,12 @@ def _service(account: Account, environment: Environment) -> Iterator[tuple[str, 
     yield "logs:CreateLogGroup", f"arn:aws:logs:{place}:log-group:/aws/batch/job", {}
     if environment.has_instances:
         group = f"arn:aws:autoscaling:{place}:autoScalingGroup:{NOT_THERE_YET}:autoScalingGroupName/AWSBatch-{environment.name}"
+        instance = f"arn:aws:ec2:{place}:instance/i-{NOT_THERE_YET}"
         yield "iam:GetInstanceProfile", _profile_arn(account, environment), {}
         yield "ec2:DescribeInstances", "*", {}
-        yield "ec2:CreateLaunchTemplate", f"arn:aws:ec2:{place}:launch-template/*", {}
-        yield "ec2:RunInstances", f"arn:aws:ec2:{place}:instance/*", {}
-        yield "ec2:TerminateInstances", f"arn:aws:ec2:{place}:instance/*", {}
+        yield "ec2:CreateLaunchTemplate", f"arn:aws:ec2:{place}:launch-template/lt-{NOT_THERE_YET}", {}
+        yield "ec2:RunInstances", instance, {}
+        yield "ec2:TerminateInstances", instance, {}
         for action in ("CreateAutoScalingGroup", "SetDesiredCapacity", "TerminateInstanceInAutoScalingGroup",
                        "DeleteAutoScalingGroup"):  # fmt: skip
             yield f"autoscaling:{action}", group, {}

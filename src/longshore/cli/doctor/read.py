@@ -126,6 +126,7 @@ class Reader:
                 instance_role=resources.get("instanceRole") or None,
                 spot_fleet_role=resources.get("spotIamFleetRole") or None,
                 cluster=shown.get("ecsClusterArn") or None,
+                is_kubernetes=bool(shown.get("eksConfiguration")),
             )
 
     def _queues(self) -> Iterable[Queue]:
