@@ -6,7 +6,7 @@ Documents that come here have been checked (`validate`) or are AWS's own; what i
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -77,6 +77,8 @@ class Statement(Struct, frozen=True):
     principals: Principals | None
     all_but_principals: bool
     conditions: tuple[conditions.Condition | conditions.Null, ...]
+    # What is false of a resource: the statement does not apply to it. Most are told apart so. None: all may.
+    sieve: Callable[[str], object] | None = None
 
     def speaks_of(self, action: str) -> bool:
         return self.actions.match(action) is not self.all_but_actions
@@ -169,13 +171,12 @@ def _statement(source: Mapping[str, Any], variables: bool) -> Statement:
     resource_key = "NotResource" if "NotResource" in source else "Resource"
     action_key = "NotAction" if "NotAction" in source else "Action"
     principal_key = "NotPrincipal" if "NotPrincipal" in source else "Principal"
+    resources = match.resources(listed(source[resource_key]), variables=variables) if resource_key in source else None
     return Statement(
         allows=source["Effect"] == "Allow",
         actions=match.actions(listed(source[action_key])),
         all_but_actions=action_key == "NotAction",
-        resources=match.resources(listed(source[resource_key]), variables=variables)
-        if resource_key in source
-        else None,
+        resources=resources,
         all_but_resources=resource_key == "NotResource",
         principals=_principals(source[principal_key]) if principal_key in source else None,
         all_but_principals=principal_key == "NotPrincipal",
@@ -184,6 +185,7 @@ def _statement(source: Mapping[str, Any], variables: bool) -> Statement:
             for operator, keys in (source.get("Condition") or {}).items()
             for key, values in keys.items()
         ),
+        sieve=resources.sieve() if resources is not None and resource_key == "Resource" else None,
     )
 
 

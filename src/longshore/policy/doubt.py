@@ -67,5 +67,6 @@ def _without(statement: Statement, unknown: frozenset[str]) -> Statement:
     return replace(
         statement,
         resources=None if is_open else statement.resources,
+        sieve=None if is_open else statement.sieve,
         conditions=tuple(each for each in statement.conditions if not each.names & unknown),
     )

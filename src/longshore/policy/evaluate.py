@@ -175,17 +175,21 @@ def _denied_by(
 
 
 def _denies(documents: Iterable[Document], question: Question) -> bool:
+    action, resource = question.action, question.resource
     for document in documents:
-        for statement in document.on(question.action)[0]:
-            if statement.applies(question.resource, question.context):
+        for statement in document.on(action)[0]:
+            sieve = statement.sieve
+            if (sieve is None or sieve(resource)) and statement.applies(resource, question.context):
                 return True
     return False
 
 
 def _allows(documents: Iterable[Document], question: Question) -> bool:
+    action, resource = question.action, question.resource
     for document in documents:
-        for statement in document.on(question.action)[1]:
-            if statement.applies(question.resource, question.context):
+        for statement in document.on(action)[1]:
+            sieve = statement.sieve
+            if (sieve is None or sieve(resource)) and statement.applies(resource, question.context):
                 return True
     return False
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Protocol
 
@@ -268,6 +268,16 @@ class Resources(Struct, frozen=True):
         if not self.patterns or (self.wild is not None and self.wild.fullmatch(resource) is not None):
             return True
         return any(pattern.matches(resource, context) for pattern in self.patterns)
+
+    def sieve(self) -> Callable[[str], object] | None:
+        """What is false of a resource cannot match, whatever the context; None: everything may. The quickest way to say no."""
+        if self.everything:
+            return None
+        if self.loose is None:
+            return self.exact.__contains__
+        if not self.exact:
+            return self.loose.fullmatch
+        return compiled("|".join([*map(re.escape, sorted(self.exact)), self.loose.pattern])).fullmatch
 
     def matches_whatever(self, resource: str) -> bool:
         """Whether it matches whatever its variables stand for."""
