@@ -255,6 +255,33 @@ def container_of(user: User, cluster: str) -> str:
     return "".join(user.aws(f"ecs list-container-instances --cluster {cluster}")["containerInstanceArns"])
 
 
+def test_the_policy_is_taken_away_while_a_job_runs(user: User) -> None:
+    name = "taken-away"
+    user.instance_role(name)
+    user.environment(name, name)
+    user.queue(name)
+    overrides = json.dumps({"environment": [{"name": "LONGSHORE_RUN_SECONDS", "value": "4"}]})
+    line = f"batch submit-job --job-name j --job-queue {name} --job-definition plain --container-overrides"
+    running = str(user.aws(line, overrides)["jobId"])
+    wait_for(lambda: user.job(running)["status"] == "RUNNING", 20)
+    user.aws(NO_POLICY[0].format(role=name))
+    began = time.monotonic()
+    cluster, arn = user.described(name)["ecsClusterArn"], user.job(running)["container"]["containerInstanceArn"]
+    shown = f"ecs describe-container-instances --cluster {cluster} --container-instances {arn}"
+    wait_for(lambda: not user.aws(shown)["containerInstances"][0]["agentConnected"], 5)
+    waiting = user.submit(name)
+    wait_for(lambda: "ecs:RegisterContainerInstance" in user.job(waiting).get("statusReason", ""), 20)
+    # The container of the first ends meanwhile, which can't be told; the second is not placed, though there is room.
+    while time.monotonic() < began + 6:
+        assert (user.job(running)["status"], user.job(waiting)["status"]) == ("RUNNING", "RUNNABLE")
+    user.aws.carry_out(user.mend_of(waiting))
+    mended_at = time.monotonic()
+    assert user.ended(waiting, 2 * HEALS_SECONDS)["status"] == "SUCCEEDED"
+    ended = user.ended(running)
+    assert time.monotonic() - mended_at < HEALS_SECONDS
+    assert (ended["status"], ended["container"]["exitCode"], len(ended["attempts"])) == ("SUCCEEDED", 0, 1)
+
+
 # --- the service role ---
 
 
