@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from accounts import limit
 from people import EC2_TRUST, Person, allow, deny, document, trust
 from refusals import refused, unchecked
 
@@ -413,3 +414,51 @@ def test_who_may_simulate(house) -> None:
     ]
     with refused("AccessDenied", status=403):
         iam.simulate_principal_policy(PolicySourceArn=bert.arn, ActionNames=["s3:GetObject"])
+
+
+def test_the_account_s_service_control_policies_count(house) -> None:
+    iam = house.client("iam")
+    iam.create_user(UserName="anna")
+    iam.put_user_policy(UserName="anna", PolicyName="p", PolicyDocument=document(allow("batch:*")))
+    iam.create_service_linked_role(AWSServiceName="batch.amazonaws.com")
+    linked = iam.get_role(RoleName="AWSServiceRoleForBatch")["Role"]["Arn"]
+    limit(house, ACCOUNT, [document(allow("*"))], [document(allow("*"), deny("batch:TagResource"))])
+    asked = {"ActionNames": ["batch:SubmitJob", "batch:TagResource"]}
+    answer = iam.simulate_principal_policy(PolicySourceArn=ANNA, **asked)
+    assert decisions(answer) == ["allowed", "explicitDeny"]
+    details = [each["OrganizationsDecisionDetail"]["AllowedByOrganizations"] for each in answer["EvaluationResults"]]
+    assert details == [True, False]
+    assert answer["EvaluationResults"][1]["MatchedStatements"] == []
+    without = iam.simulate_principal_policy(PolicySourceArn=ANNA, PolicyExclusionList=[{"PolicyType": "scp"}], **asked)
+    assert decisions(without) == ["allowed", "allowed"]
+    # They limit no service-linked role.
+    linked_answer = iam.simulate_principal_policy(PolicySourceArn=linked, ActionNames=["batch:TagResource"])
+    assert "OrganizationsDecisionDetail" not in linked_answer["EvaluationResults"][0]
+
+
+def test_a_simulation_says_what_a_real_call_gets(house) -> None:
+    """One who simulates and one who calls: the same policies, the same answer."""
+    anna, iam = Person(house, "anna"), house.client("iam")
+    iam.create_role(RoleName="ops", AssumeRolePolicyDocument=EC2_TRUST)
+    boundary = iam.create_policy(PolicyName="b", PolicyDocument=document(allow("iam:Get*"), deny("iam:GetUser")))
+    iam.put_user_permissions_boundary(UserName="anna", PermissionsBoundary=boundary["Policy"]["Arn"])
+    anna.may(allow(["iam:GetRole", "iam:GetUser", "iam:ListRoles"]))
+    role = f"arn:aws:iam::{ACCOUNT}:role/ops"
+    acting = anna.client("iam")
+    calls = {
+        ("iam:GetRole", role): lambda: acting.get_role(RoleName="ops"),
+        ("iam:GetUser", anna.arn): lambda: acting.get_user(UserName="anna"),
+        ("iam:ListRoles", f"arn:aws:iam::{ACCOUNT}:role/"): acting.list_roles,
+        ("iam:GetPolicy", boundary["Policy"]["Arn"]): lambda: acting.get_policy(PolicyArn=boundary["Policy"]["Arn"]),
+    }
+    for (action, resource), call in calls.items():
+        (decision,) = decisions(
+            iam.simulate_principal_policy(PolicySourceArn=anna.arn, ActionNames=[action], ResourceArns=[resource])
+        )
+        if decision == "allowed":
+            call()
+        else:
+            with refused("AccessDenied") as caught:
+                call()
+            said = caught.value.response["Error"]["Message"]
+            assert ("with an explicit deny" in said) is (decision == "explicitDeny")
