@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Any
 
 from msgspec import Struct
@@ -221,12 +222,17 @@ def context_keys(documents: Iterable[str]) -> list[str]:
     """The condition keys of all documents, those of variables too, each as it is spelled first."""
     found: dict[str, str] = {}
     for text in documents:
-        for name in _keys_in(json.loads(text)):
+        for name in _keys_in(text):
             found.setdefault(name.lower(), name)
     return list(found.values())
 
 
-def _keys_in(document: dict[str, Any]) -> Iterator[str]:
+@lru_cache(256)
+def _keys_in(text: str) -> tuple[str, ...]:
+    return tuple(_spelled_keys(json.loads(text)))
+
+
+def _spelled_keys(document: dict[str, Any]) -> Iterator[str]:
     variables = document.get("Version") == "2012-10-17"
     for statement in listed(document["Statement"]):
         if variables:
@@ -247,6 +253,7 @@ _SPACE = re.compile(r"[ \t\r\n]*")
 _NEW_LINE = re.compile(r"\r\n|\r|\n")
 
 
+@lru_cache(256)
 def statement_places(text: str) -> list[tuple[Place, Place]]:
     """Where each statement of a well-formed document begins and ends."""
     lines = [0, *(found.end() for found in _NEW_LINE.finditer(text))]

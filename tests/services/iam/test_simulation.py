@@ -325,6 +325,15 @@ def test_results_come_in_pages(house) -> None:
         iam.simulate_custom_policy(PolicyInputList=[document(allow("*"))], ActionNames=["a:B"], Marker="?")
 
 
+def test_no_page_takes_long_however_many_resources_there_are(house) -> None:
+    iam = house.client("iam")
+    resources = [f"arn:aws:s3:::bucket/{number}" for number in range(150)]
+    asked = {"PolicyInputList": [document(allow("s3:*"))], "ActionNames": ["s3:GetObject", "s3:PutObject"]}
+    pages = list(iam.get_paginator("simulate_custom_policy").paginate(**asked, ResourceArns=resources))
+    assert [len(page["EvaluationResults"]) for page in pages] == [1, 1]
+    assert all(len(page["EvaluationResults"][0]["ResourceSpecificResults"]) == 150 for page in pages)
+
+
 FULL = document(allow("*"))
 REFUSED = [
     ({"ActionNames": ["s3:*"]}, "ActionNames are not in a valid format: s3:*."),
