@@ -169,7 +169,7 @@ class Room:
     def go_through(self) -> None:
         """What is to be done with the children of arrays is done."""
         while self.read(children.is_waited_for):
-            self.write(lambda call: (children.tell_of_ends(call), children.go_through(call)))
+            self.write(children.move)
 
     def job(self, job_id: str) -> dict[str, Any]:
         """As DescribeJobs shows it."""

@@ -29,7 +29,15 @@ def is_waited_for(call: Call) -> bool:
     return store.busy_array(call.transaction) is not None or store.next_child_release(call.transaction) is not None
 
 
-def go_through(call: Call) -> None:
+def move(call: Call) -> None:
+    """Tells of ends first: who is told of one may be part of an array that is gone through."""
+    if store.next_child_release(call.transaction) is not None:
+        _tell_of_ends(call)
+    else:
+        _go_through(call)
+
+
+def _go_through(call: Call) -> None:
     """A portion of one array."""
     array = store.busy_array(call.transaction)
     if array is None:
@@ -151,7 +159,7 @@ def _go_on(call: Call, number: int, **cursor: int) -> None:
 # --- the end of a child, told to those that wait for it ---
 
 
-def tell_of_ends(call: Call) -> None:
+def _tell_of_ends(call: Call) -> None:
     """A bounded number of those that wait for children that have ended: their successors, and their counterparts."""
     tx = call.transaction
     told = 0

@@ -45,6 +45,7 @@ log = structlog.get_logger("longshore.batch")
 
 _NEVER = 1 << 62
 _STEP = 64  # jobs that one transaction moves at most
+_PORTIONS = 16  # of arrays, before the next decision: nobody else waits for ten thousand children
 _QUEUE_PORTION = 4096  # jobs of a queue that is to go that are looked at; what runs at once is fewer
 QUEUE_HEALTHY = "JobQueue Healthy"  # as DescribeJobQueues shows it at AWS
 QUEUE_DELETED = "Job queue deleted"  # our words
@@ -75,6 +76,10 @@ class Scheduler:
             self._watches_since = milliseconds(now)
         while room.read(_is_news_of_jobs):
             await room.write(_move_jobs)
+        for _ in range(_PORTIONS):
+            if not room.read(children.is_waited_for):
+                break
+            await room.write(children.move)
         taken = news.of(house).take()
         try:
             await self._settle_queues(room, taken.queues)
@@ -86,6 +91,8 @@ class Scheduler:
         if has_changed or self._decides_at is None or now_ms >= self._decides_at:
             self._decides_at = None  # A turn that fails half-way is taken again.
             self._decides_at = await self._decide(house, room, now_ms)
+        if room.read(children.is_waited_for):
+            return house.now()
         next_deadline = room.read(lambda call: store.next_deadline(call.transaction))
         return _earliest(self._decides_at if self._decides_at < _NEVER else None, next_deadline)
 
@@ -365,7 +372,7 @@ def _takes_jobs(environment: Environment | None, instance: Instance | None) -> b
 
 def _is_news_of_jobs(call: Call) -> bool:
     tx = call.transaction
-    if store.next_release(tx) is not None or store.submitted_jobs(tx, 1) or children.is_waited_for(call):
+    if store.next_release(tx) is not None or store.submitted_jobs(tx, 1):
         return True
     deadline = store.next_deadline(tx)
     return deadline is not None and deadline <= milliseconds(call.now)
@@ -378,8 +385,6 @@ def _move_jobs(call: Call) -> None:
         event = lifecycle.Waits() if waits else lifecycle.Released()
         life.apply(within(call, job.account, job.region), job, event)
     _release_dependents(call)
-    children.tell_of_ends(call)
-    children.go_through(call)
     for job in store.overdue_jobs(call.transaction, milliseconds(call.now), _STEP):
         life.apply(within(call, job.account, job.region), job, lifecycle.TimedOut(job.attempt))
 
