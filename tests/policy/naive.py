@@ -28,6 +28,7 @@ def decide(
     session: list[Document],
     resource_policy: Document | None,
     trust: bool,
+    control: list[list[Document]] | None = None,
 ) -> tuple[bool, str]:
     """(allowed, the end of AWS's message). `who`: kind, account, arn, id, role_arn, role_id."""
     label = "role trust policy" if trust else "resource-based policy"
@@ -37,6 +38,8 @@ def decide(
         ("permissions boundary", "a", [boundary] if boundary else []),
         ("session policy", "a", session),
     ]
+    levels = [] if who["kind"] == "service" else control or []  # They limit no service.
+    own.insert(0, ("service control policy", "a", [document for level in levels for document in level]))
     for name, an, documents in own:
         if any(says(document, "Deny", action, resource, context) for document in documents):
             return False, f"with an explicit deny in {an} {name}"
@@ -51,6 +54,9 @@ def decide(
         return (True, "") if "service" in named else silence(label)
     if trust and not named:
         return silence(label)
+    for level in levels:
+        if not any(says(document, "Allow", action, resource, context) for document in level):
+            return silence("service control policy")
     identity_allows = who["kind"] == "root" or any(says(d, "Allow", action, resource, context) for d in identity)
     boundary_allows = boundary is None or says(boundary, "Allow", action, resource, context)
     session_allows = any(says(d, "Allow", action, resource, context) for d in session) or (

@@ -176,6 +176,8 @@ class Case:
         self.identity = [chance.document() for _ in range(chance.choice((0, 1, 1, 2)))]
         self.boundary = chance.document() if chance.random() < 0.3 else None
         self.session = [chance.document() for _ in range(chance.choice((0, 0, 1, 2)))]
+        levels = chance.choice((0, 0, 0, 1, 2))
+        self.control = [[chance.document() for _ in range(chance.choice((1, 2)))] for _ in range(levels)]
         self.kind = chance.choice(("none", "resource", "trust"))
         self.resource_policy = chance.document(self.kind) if self.kind != "none" else None
 
@@ -196,6 +198,7 @@ class Case:
             tuple(compile_document(each) for each in self.identity),
             compile_document(self.boundary) if self.boundary else None,
             tuple(compile_document(each) for each in self.session),
+            tuple(tuple(compile_document(each) for each in level) for level in self.control),
         )
 
     def compiled(self) -> Decision:
@@ -213,6 +216,7 @@ class Case:
             session=self.session,
             resource_policy=self.resource_policy,
             trust=self.kind == "trust",
+            control=self.control,
         )
         return Decision(allowed, because)
 
@@ -235,7 +239,7 @@ def compare(seeds: range) -> dict[str, int]:
 def test_thousands_of_questions_are_answered_alike() -> None:
     met = compare(range(4000))
     # All outcomes were really met, and none of them next to never.
-    assert len(met) == 11 and min(met.values()) >= 10, met
+    assert len(met) == 13 and min(met.values()) >= 10, met
 
 
 @pytest.mark.long
@@ -268,7 +272,8 @@ def test_one_more_allow_takes_nothing_away() -> None:
     for seed in range(3000):
         chance = Chance(seed)
         case = Case(chance)
-        for document in (*case.identity, case.boundary, *case.session, case.resource_policy):
+        control = [document for level in case.control for document in level]
+        for document in (*case.identity, case.boundary, *case.session, *control, case.resource_policy):
             for statement in naive.many((document or {"Statement": []})["Statement"]):
                 statement["Effect"] = "Allow"
         if not case.compiled().allowed:
