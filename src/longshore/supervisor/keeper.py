@@ -47,7 +47,10 @@ log = structlog.get_logger("longshore.supervisor")
 T = TypeVar("T")
 
 CGROUP = "/longshore"
-_WEIGHT = 50  # of all instances together, beside what else is at work on the host, the server for one
+# Of all instances together: as one more program of the host, or as one slice of systemd's. The server is another, and so has
+# half of each processor at least. With less, on a host whose programs are in no groups, busy ones would leave jobs nothing.
+_WEIGHT = 100
+_IO_WEIGHT = 50
 _BIRTH_SECONDS = 20.0
 _OWN_MIB = 192  # for init and agent, beside what the type has
 _PIDS = 32768  # and never more than half the numbers that the host has
@@ -426,7 +429,7 @@ class Keeper:
             instance.watching.cancel()
 
     def _make_cgroup(self, group: str, limits: Limits) -> None:
-        self._hierarchy.make(CGROUP, Limits(weight=_WEIGHT, io_weight=_WEIGHT))
+        self._hierarchy.make(CGROUP, Limits(weight=_WEIGHT, io_weight=_IO_WEIGHT))
         if any(folder.exists() for folder in self._hierarchy.folders(group)):
             # Left by a supervisor whose state folder is gone.
             self._hierarchy.kill_all(group)
