@@ -82,6 +82,12 @@ class World:
             service, given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"]
         )
 
+    def write(self, function: Callable[[Any], Any]) -> None:
+        async def write() -> None:
+            await self.house.store.write(function)
+
+        self.house.loop.run_until_complete(write())
+
     def fill(self, kind: type[Any], many: int, make: Callable[[int], Any]) -> None:
         """Puts so many into the account at once."""
 
@@ -89,7 +95,7 @@ class World:
             for number in range(many - store.count(transaction, kind, ACCOUNT)):
                 store.add(transaction, ACCOUNT, make(number))
 
-        self.house.store.write_now(write)
+        self.write(write)
 
 
 @pytest.fixture(scope="module")
@@ -183,7 +189,7 @@ def _full_of(w: World, kind: type[Any], make: Callable[[int], Any], request: Cal
             request()
         finally:
             many = [make(number) for number in range(1000)]
-            w.house.store.write_now(
+            w.write(
                 lambda transaction: [
                     store.drop(transaction, ACCOUNT, each)
                     for each in many

@@ -239,6 +239,23 @@ def test_a_user_that_moves_is_the_same_to_all_who_know_it(house, person) -> None
         iam.update_user(UserName="anna", NewUserName="x")
 
 
+def test_a_session_of_a_user_that_moves_goes_on_until_the_user_is_deleted(house, person) -> None:
+    iam = house.client("iam")
+    anna = person("anna")
+    iam.create_group(GroupName="ops")
+    iam.put_group_policy(GroupName="ops", PolicyName="look", PolicyDocument=document(allow("ecs:ListClusters")))
+    iam.add_user_to_group(GroupName="ops", UserName="anna")
+    given = anna.client("sts").get_session_token()["Credentials"]
+    session = house.client("ecs", given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"])
+    session.list_clusters()
+    iam.update_user(UserName="anna", NewUserName="anne")
+    session.list_clusters()
+    person("anna").may(allow("*"))  # Another one, of the old name.
+    iam.remove_user_from_group(GroupName="ops", UserName="anne")
+    with refused("AccessDeniedException"):
+        session.list_clusters()
+
+
 def test_who_moves_a_user_must_be_allowed_on_both_names(house, person) -> None:
     iam = house.client("iam")
     anna = person("anna")

@@ -98,7 +98,13 @@ def _identity(transaction: Transaction, principal: Principal) -> Role | User | N
         return user if is_same else None
     if principal.user_name is not None:
         user = store.find(transaction, User, principal.account, principal.user_name)
-        return user if user is not None and principal.user_id == user.user_id else None
+        if user is not None and user.user_id == principal.user_id:
+            return user
+        if principal.issued_at is None:
+            return None  # A key is looked up with its user's name of now.
+        # A session knows the name that the user had then.
+        users = store.listed(transaction, User, principal.account)
+        return next((each for each in users if each.user_id == principal.user_id), None)
     return None
 
 

@@ -53,10 +53,13 @@ def _rows(call: Call, wanted: frozenset[str]) -> Iterator[_Row]:
         for group in store.listed(call.transaction, Group, call.account):
             yield _Row(f"1{store.folded(group)}", "GroupDetailList", partial(_group, group))
     if "Role" in wanted:
-        profiles = store.listed(call.transaction, InstanceProfile, call.account)
+        holding: dict[str | None, list[InstanceProfile]] = {}
+        for profile in store.listed(call.transaction, InstanceProfile, call.account):
+            holding.setdefault(profile.role_name, []).append(profile)
         for role in store.listed(call.transaction, Role, call.account):
-            holding = [each for each in profiles if each.role_name == role.name]
-            yield _Row(f"2{store.folded(role)}", "RoleDetailList", partial(_role, call, role, holding))
+            yield _Row(
+                f"2{store.folded(role)}", "RoleDetailList", partial(_role, call, role, holding.get(role.name, ()))
+            )
     if wanted & {"LocalManagedPolicy", "AWSManagedPolicy"}:
         yield from _policies(call, wanted)
 

@@ -71,15 +71,19 @@ def trusted_ids(call: Call, trust: str) -> dict[str, str]:
 
 
 def follow(call: Call, unique_id: str, old_arn: str, new_arn: str) -> None:
-    """What trust policies hold is the unique id: who moves is trusted as before, and shown by the new ARN."""
+    """What trust policies hold is the unique id: who moves is trusted as before, in every account, and shown by the new ARN."""
     if old_arn == new_arn:
         return
-    for role in store.listed(call.transaction, Role, call.account):
-        if role.trusted_ids.get(old_arn) != unique_id:
-            continue
-        trusted_ids = {arn: each for arn, each in role.trusted_ids.items() if arn != old_arn}
-        trust = entitlements.trust_with(role.trust, {old_arn: new_arn})
-        save(call, replace(role, trust=trust, trusted_ids={**trusted_ids, new_arn: unique_id}))
+    settings = call.house.settings
+    for account in dict.fromkeys((settings.account, *(each.account for each in accounts.listed(call.transaction)))):
+        for role in store.listed(call.transaction, Role, account):
+            if role.trusted_ids.get(old_arn) != unique_id:
+                continue
+            trusted_ids = {arn: each for arn, each in role.trusted_ids.items() if arn != old_arn}
+            trust = entitlements.trust_with(role.trust, {old_arn: new_arn})
+            # No event: nobody may more or less than before.
+            moved = replace(role, trust=trust, trusted_ids={**trusted_ids, new_arn: unique_id})
+            store.save(call.transaction, account, moved)
 
 
 def trust_of(call: Call, role: Role) -> str:
