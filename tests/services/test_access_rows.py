@@ -27,7 +27,7 @@ from people import Person, allow, document
 from refusals import unchecked
 from services.test_whatever_is_sent import ACCOUNT, ROOMS, WORDS, Sender, _things
 
-ROUNDS = 14
+ROUNDS = 9
 # Actions of ours, for what AWS has no operation for.
 OWN = ("longshore:", "organizations:")
 
@@ -114,18 +114,20 @@ def asked() -> dict[str, list[Asked]]:
     sent: set[str] = set()
     watch(house, anna.arn, lambda each: found[each.operation].append(each), lambda: sent)
     sender = Fuller(random.Random(5), [*WORDS, *_tagged_things(house) * 4, *["a", "ops", "worker"] * 12])
+    offered = [
+        (client, name, client.meta.service_model.operation_model(name).input_shape)
+        for client in (unchecked(anna.client(room)) for room in ROOMS)
+        for name in client.meta.service_model.operation_names
+        if house.assembly.dispatcher._services[client.meta.service_model.service_name].operation(name) is not None
+        and name not in SPARED
+    ]
     for number in range(ROUNDS):
         sender.wanted = (0.0, 0.5, 1.0)[number % 3]
-        for room in ROOMS:
-            client = unchecked(anna.client(room))
-            for name in client.meta.service_model.operation_names:
-                if house.assembly.dispatcher._services[room].operation(name) is None or name in SPARED:
-                    continue
-                shape = client.meta.service_model.operation_model(name).input_shape
-                request = sender.value(shape) if shape is not None else {}
-                sent = set(_texts(request))
-                with contextlib.suppress(ClientError, BotoCoreError, ValueError, TypeError, AttributeError, KeyError):
-                    getattr(client, xform_name(name))(**request)
+        for client, name, shape in offered:
+            request = sender.value(shape) if shape is not None else {}
+            sent = set(_texts(request))
+            with contextlib.suppress(ClientError, BotoCoreError, ValueError, TypeError, AttributeError, KeyError):
+                getattr(client, xform_name(name))(**request)
     house.close()
     return dict(found)
 
