@@ -83,7 +83,7 @@ class Authorizer:
     def decide(self, call: Call, question: Question) -> Decision:
         principal = call.principal
         transaction = call.transaction
-        trusts = question.action in _ASKS_THE_TRUST
+        trusts = _asks_the_trust(question)
         is_own = _is_of(question.resource, principal.account)
         if principal.kind == "root" and is_own and not trusts:
             # The account's own user: of all policies the service control policies alone limit it.
@@ -116,7 +116,7 @@ class Authorizer:
         For explanations: `decide` answers as if they were what `call` says. Empty: the answer is sure.
         """
         principal, transaction = call.principal, call.transaction
-        trusts = question.action in _ASKS_THE_TRUST
+        trusts = _asks_the_trust(question)
         if principal.kind == "service" and not trusts:
             return frozenset()
         policies = self._entitlements.policies_of(transaction, principal)
@@ -141,7 +141,7 @@ class Authorizer:
         return principal
 
     def _context(self, call: Call, question: Question) -> RequestContext:
-        if question.action in _ASKS_THE_TRUST:
+        if _asks_the_trust(question):
             question = replace(question, tags_of=self._role_tags)
         return RequestContext(
             call, question, lambda: self._entitlements.principal_tags(call.transaction, call.principal)
@@ -151,6 +151,11 @@ class Authorizer:
 _ASKS_THE_TRUST = frozenset({"sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"})
 _ORGANIZATIONS = "organizations:"
 _READS = ("Describe", "List", "Get")
+
+
+def _asks_the_trust(question: Question) -> bool:
+    """Of a role that is to be taken. A federated user, who can be tagged too, has no trust policy."""
+    return question.action in _ASKS_THE_TRUST and ":federated-user/" not in question.resource
 
 
 def _is_of(resource: str, account: str) -> bool:
