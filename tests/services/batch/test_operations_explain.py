@@ -182,3 +182,17 @@ def test_a_child_is_explained_and_so_is_its_parent(ready: Room) -> None:
     ready.go_through()
     assert explained(ready, first)["reasons"] == ["its 3 children have ended (3 FAILED): enough"]
     assert explained(ready, f"{first}:1")["reasons"] == ["it ended without an attempt: enough"]
+
+
+def test_between_the_end_of_what_it_waited_for_and_its_release_a_job_has_a_reason_too(ready: Room) -> None:
+    job_id = ready.array(3)
+    ready.befall(job_id, Released())
+    about_to = "what it waited for has ended, and the scheduler is about to look at it"
+    assert explained(ready, f"{job_id}:2")["reasons"] == [about_to]
+    first = ready.submit()
+    after = ready.submit(dependsOn=[{"jobId": first}])
+    ready.befall(after, Waits())
+    token, task = "t", "task"
+    stopped = TaskStopped(task_arn=task, status_reason="exited", exit_code=0)
+    ready.befall(first, Released(), Placed(1, 1, token), TaskAccepted(token, task, "ci"), stopped)
+    assert explained(ready, after)["reasons"] == [about_to]

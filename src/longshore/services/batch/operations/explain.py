@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from longshore.kit.call import Call
 
 
+_TO_BE_RELEASED = "what it waited for has ended, and the scheduler is about to look at it"
+
+
 @extension("GET", "/_longshore/explain/{jobId}", action="batch:DescribeJobs")
 def explain(call: Call, request: Request) -> Response:
     """Status, statusReason, and `reasons`: what it waits for, or how it ended, the nearest first.
@@ -68,7 +71,8 @@ def _reasons(call: Call, job: Job, body: Body, array: Array | None) -> list[str]
             return ["the scheduler has not looked at it yet", *_dependencies(call, body)]
         case Status.PENDING:
             ending = [f"it will fail when these have ended: {job.ending}"] if job.ending else []
-            return [*_its_array(call, job, body), *_dependencies(call, body), *ending]
+            waits = [*_its_array(call, job, body), *_dependencies(call, body)] or [_TO_BE_RELEASED]
+            return [*waits, *ending]
         case Status.RUNNABLE:
             return [*_earlier(job), *_waits(call, job)]
         case Status.STARTING | Status.RUNNING:
