@@ -24,7 +24,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from bench import account, containers, jobs, million, servers, sustained
+from bench import account, containers, jobs, million, placements, servers, sustained
 from bench.load import Plan, Seen, send
 from bench.requests import prepared
 from bench.servers import Server
@@ -93,6 +93,7 @@ def main() -> int:
     try:
         loads = _measure_loads(options, folder) if options.only in ("", "requests") else []
         ends = _measure_jobs(options, folder) if options.only in ("", "jobs") else []
+        placed = _measure_placements(options, folder) if options.only in ("", "placements") else []
         queued = _measure_million(options, folder) if options.only in ("", "million") else []
         minutes = _measure_minutes(options, folder) if options.only in ("", "sustained") else []
     finally:
@@ -106,21 +107,32 @@ def main() -> int:
         "seconds": options.seconds,
     }
     _print(about, loads, ends)
+    _print_figures(placed)
     _print_figures(queued)
     _print_figures(minutes)
     if options.json_file:
         Path(options.json_file).write_text(
-            json.dumps({**about, "requests": loads, "jobs": ends, "million": queued, "sustained": minutes}, indent=1)
+            json.dumps(
+                {
+                    **about,
+                    "requests": loads,
+                    "jobs": ends,
+                    "placements": placed,
+                    "million": queued,
+                    "sustained": minutes,
+                },
+                indent=1,
+            )
             + "\n"
         )
-    return 1 if any(row.get("failed") for row in [*loads, *ends, *queued, *minutes]) else 0
+    return 1 if any(row.get("failed") for row in [*loads, *ends, *placed, *queued, *minutes]) else 0
 
 
 def _options() -> Options:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="one short round: shows that it works, says little")
     parser.add_argument(
-        "--only", choices=("requests", "jobs", "million", "sustained"), default="", help="one part of it"
+        "--only", choices=("requests", "jobs", "placements", "million", "sustained"), default="", help="one part of it"
     )
     parser.add_argument("--machines", choices=("local", "memory"), default="local", help="what the jobs run on")
     parser.add_argument("--queued", type=int, default=million.JOBS, help="how many jobs wait in the full queue")
@@ -252,6 +264,20 @@ def _measure_jobs(options: Options, folder: Path) -> list[dict[str, Any]]:
         if row.get("per_second") and rows[0].get("per_second"):
             row["times"] = rows[0]["per_second"] / row["per_second"]
     return rows
+
+
+# -- placements
+
+
+def _measure_placements(options: Options, folder: Path) -> list[dict[str, Any]]:
+    count = min(options.queued, placements.JOBS)
+    _say(f"{count:,} placements")
+    own = folder / "placements"
+    own.mkdir()
+    try:
+        return [msgspec.to_builtins(each) for each in placements.measure(own, count, _say)]
+    except (servers.DidNotStart, *account.FAULTS, LookupError, TimeoutError) as error:
+        return [{"title": f"{count:,} placements", "failed": str(error)}]
 
 
 # -- a million jobs

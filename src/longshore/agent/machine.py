@@ -42,6 +42,8 @@ class Task(Struct, frozen=True, kw_only=True):
 
     @property
     def known(self) -> Status:
+        if len(self.containers) == 1:
+            return self.containers[0].known
         return min((container.known for container in self.containers), default=Status.STOPPED)
 
     @property
@@ -49,7 +51,10 @@ class Task(Struct, frozen=True, kw_only=True):
         return self.known is Status.STOPPED
 
     def container(self, name: str) -> Container:
-        return next(container for container in self.containers if container.name == name)
+        for container in self.containers:
+            if container.name == name:
+                return container
+        raise KeyError(name)
 
 
 # Events: what has happened.
@@ -264,6 +269,8 @@ def _end(task: Task, name: str, exit_code: int | None, reason: str | None) -> Ta
 
 
 def _put(task: Task, container: Container) -> Task:
+    if len(task.containers) == 1:
+        return replace(task, containers=(container,))
     return replace(
         task, containers=tuple(container if each.name == container.name else each for each in task.containers)
     )

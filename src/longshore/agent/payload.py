@@ -7,6 +7,7 @@ Engine API, containers.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import msgspec
@@ -239,7 +240,7 @@ def _check_container(container: PayloadContainer, by_name: Mapping[str, Any]) ->
         if each.condition not in ("START", "COMPLETE", "SUCCESS"):
             raise BadTask(f"dependency condition {each.condition} is not offered")
     _decoded(container.docker_config.config or "{}", ContainerConfig)
-    _decoded(container.docker_config.host_config or "{}", HostConfig)
+    host_config(container)
 
 
 def machine_task(task: PayloadTask, config: AgentConfig) -> machine.Task:
@@ -295,7 +296,14 @@ def network_bindings(task: PayloadTask, container: PayloadContainer) -> tuple[di
 
 
 def host_config(container: PayloadContainer) -> HostConfig:
-    return _decoded(container.docker_config.host_config or "{}", HostConfig)
+    """BadTask: it can't be read."""
+    return _host_config(container.docker_config.host_config or "{}")
+
+
+@lru_cache(256)
+def _host_config(text: str) -> HostConfig:
+    """Read once for all that ask within a task's start."""
+    return _decoded(text, HostConfig)
 
 
 def log_config(container: PayloadContainer) -> LogConfig:

@@ -14,7 +14,7 @@ from longshore.kit.event import Event
 from longshore.kit.house import House
 from longshore.kit.service import Service
 from longshore.store import outbox
-from longshore.store.engine import Transaction
+from longshore.store.engine import Transaction, TransactionLost
 
 log = structlog.get_logger("longshore.events")
 
@@ -85,10 +85,13 @@ class Delivery:
         subscriber = self._room.name
         cursor = outbox.cursor(transaction, subscriber)
         rows = outbox.after(transaction, cursor, _BATCH)
-        parked = outbox.parked_resources(transaction, subscriber) if rows else set()
-        for sequence, detail_type, body in rows:
-            if detail_type in self._room.subscriptions:
-                self._handle(transaction, msgspec.structs.replace(_DECODER.decode(body), sequence=sequence), parked)
+        events = [
+            msgspec.structs.replace(_DECODER.decode(body), sequence=sequence)
+            for sequence, detail_type, body in rows
+            if detail_type in self._room.subscriptions
+        ]
+        if events:
+            self._take(transaction, events)
         if rows:
             outbox.advance(transaction, subscriber, rows[-1][0])
             self._taken += len(rows)
@@ -97,15 +100,36 @@ class Delivery:
                 outbox.trim(transaction)
         return len(rows) == _BATCH
 
+    def _take(self, transaction: Transaction, events: list[Event]) -> None:
+        parked = outbox.parked_resources(transaction, self._room.name)
+        if not parked:
+            # Nearly always all of them can be handled, and then they need no savepoint each.
+            try:
+                transaction.savepoint(lambda: self._react_to(transaction, events))
+                return
+            except TransactionLost:
+                raise
+            except Exception:
+                log.warning("events are taken in one by one", subscriber=self._room.name, exc_info=True)
+        for event in events:
+            self._handle(transaction, event, parked)
+
+    def _react_to(self, transaction: Transaction, events: list[Event]) -> None:
+        for event in events:
+            self._react(transaction, event)
+
+    def _react(self, transaction: Transaction, event: Event) -> None:
+        turn = self._house.turn(self._room.name, account=event.account, region=event.region)
+        call: Call = turn.call(transaction)
+        self._room.subscriptions[event.detail_type](call, event)
+
     def _handle(self, transaction: Transaction, event: Event, parked: set[str]) -> None:
         subscriber = self._room.name
         if event.resource in parked:
             outbox.park(transaction, subscriber, event.sequence, event.resource, "behind an event that is parked")
             return
-        turn = self._house.turn(subscriber, account=event.account, region=event.region)
-        call: Call = turn.call(transaction)
         try:
-            transaction.savepoint(lambda: self._room.subscriptions[event.detail_type](call, event))
+            transaction.savepoint(lambda: self._react(transaction, event))
         except Exception as error:
             log.exception("event parked", subscriber=subscriber, detail_type=event.detail_type, resource=event.resource)
             outbox.park(transaction, subscriber, event.sequence, event.resource, repr(error))

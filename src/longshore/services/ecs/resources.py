@@ -62,13 +62,15 @@ class Need(Amounts, frozen=True):
     gpu_count: int = 0
 
 
-def need(definition: Mapping[str, Any], overrides: Mapping[str, Any]) -> Need:
+def need(
+    definition: Mapping[str, Any], overrides: Mapping[str, Any], containers: list[dict[str, Any]] | None = None
+) -> Need:
     """What a task of the definition takes, with the overrides of RunTask.
 
     A size of the task as a whole counts before the sum of its containers; a container's soft limit, where it has one,
-    before its hard limit.
+    before its hard limit. `containers`: as they are to run, where they have been made already.
     """
-    containers = effective_containers(definition, overrides)
+    containers = effective_containers(definition, overrides) if containers is None else containers
     cpu = overrides.get("cpu") or definition.get("cpu")
     memory = overrides.get("memory") or definition.get("memory")
     tcp: list[str] = []

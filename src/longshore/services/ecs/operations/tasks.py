@@ -32,7 +32,7 @@ class _Order:
         rules.check_started_by(request.get("startedBy"), started_by_max)
         self.overrides = rules.check_overrides(request.get("overrides"), body)
         self.containers = resources.effective_containers(body, self.overrides)
-        self.need = resources.need(body, self.overrides)
+        self.need = resources.need(body, self.overrides, self.containers)
         self.group = request.get("group") or f"family:{self.definition.family}"
         self.started_by: str | None = request.get("startedBy")
         self.tags = _tags(call, request, self.definition)
