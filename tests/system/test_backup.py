@@ -246,7 +246,9 @@ def test_a_folder_with_a_database_or_a_server_is_left_alone(backup: Path, tmp_pa
     assert not (server.state / "restoring").exists()
 
 
-@pytest.mark.parametrize("name", [*sorted(NAMES), "defaults-written", "longshore.db-wal", "longshore.db-journal"])
+@pytest.mark.parametrize(
+    "name", [*sorted(NAMES), "defaults-written", "longshore.db-wal", "longshore.db-journal", "longshore.db-witness"]
+)
 def test_nothing_is_overwritten(backup: Path, tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("mine")
     with pytest.raises(BackupError, match="is there already"):

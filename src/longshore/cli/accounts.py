@@ -135,11 +135,12 @@ def _alone(state: Path, there: Reached, method: str, path: str, body: dict[str, 
     from longshore.server.keys import RootKeys
     from longshore.server.run import CannotStart
     from longshore.store.migrate import DatabaseTooNew
+    from longshore.store.witness import LogIsTorn
 
     root = RootKeys(there.access_key_id, there.secret_access_key)
     try:
         status, value = answer(state, root, method, path, msgspec.json.encode(body) if body is not None else b"")
-    except (CannotStart, DatabaseTooNew) as error:
+    except (CannotStart, DatabaseTooNew, LogIsTorn) as error:
         sys.exit(f"longshore: {error}")
     if status >= 300:
         sys.exit(f"longshore: {value.get('__type')}: {value.get('message')}")

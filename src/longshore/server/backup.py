@@ -32,6 +32,7 @@ import msgspec
 from msgspec import Struct
 
 from longshore.store.migrate import REVISION
+from longshore.store.witness import LogIsTorn, Witness
 
 DATABASE = "longshore.db"
 _KEYS = ("sealing.key", "identity-document-key.pem", "root-credentials.json")
@@ -91,6 +92,8 @@ def back_up(state: Path, file: Path) -> Manifest:
         raise BackupError(f"can't back up `{state}` to `{file}`: {error.strerror}") from error
     except sqlite3.Error as error:
         raise BackupError(f"can't read `{state / DATABASE}`: {error}") from error
+    except LogIsTorn as error:
+        raise BackupError(str(error)) from error
     return manifest
 
 
@@ -117,6 +120,7 @@ def _snapshot(path: Path, folder: Path) -> Iterator[tuple[BinaryIO, int]]:
         with contextlib.closing(target):
             target.execute("PRAGMA journal_mode=OFF")
             target.execute("PRAGMA synchronous=OFF")
+            Witness(path).check()
             with contextlib.closing(_read_only(path)) as source:
                 # One transaction: in WAL mode it sees one moment, and holds up nobody who writes.
                 source.execute("BEGIN")
@@ -230,7 +234,7 @@ def _make_room(state: Path) -> None:
             (state / name).unlink(missing_ok=True)
         shutil.rmtree(state / RESTORING)
         return
-    for name in (*_NAMES, f"{DATABASE}-wal", f"{DATABASE}-journal"):
+    for name in (*_NAMES, f"{DATABASE}-wal", f"{DATABASE}-journal", f"{DATABASE}-witness"):
         if (state / name).exists():
             raise BackupError(f"`{state / name}` is there already, and a restore overwrites nothing")
 

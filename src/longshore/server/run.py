@@ -9,6 +9,7 @@ import gc
 import os
 import signal
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from longshore.services.ec2.machines.local import LocalMachines
 from longshore.settings import Settings
 from longshore.store.engine import open_store
 from longshore.store.migrate import DatabaseTooNew
+from longshore.store.witness import LogIsTorn
 from longshore.supervisor import client as supervisor
 from longshore.supervisor.check import check
 from longshore.world import SystemClock, SystemEntropy
@@ -37,6 +39,9 @@ log = structlog.get_logger("longshore.server")
 
 class CannotStart(Exception):
     """Why there will be no server, in words for the one who started it."""
+
+
+_LAST_WORDS_SECONDS = 0.5  # in which those who wait for the database hear that it failed
 
 
 class _Quiet(uvicorn.Server):
@@ -62,7 +67,7 @@ def serve(settings: Settings, *, with_defaults: bool) -> None:
             raise CannotStart(f"a restore into `{settings.state}` was cut short; run `longshore restore` once more")
         try:
             uvloop.run(_serve(settings, settings.state, with_defaults=with_defaults))
-        except (keys.HalfGiven, DatabaseTooNew, defaults.NotSettled, supervisor.CannotStart) as error:
+        except (keys.HalfGiven, DatabaseTooNew, LogIsTorn, defaults.NotSettled, supervisor.CannotStart) as error:
             raise CannotStart(str(error)) from error
         except asyncio.CancelledError:
             raise CannotStart("told to end before it was ready") from None
@@ -73,6 +78,7 @@ async def _serve(settings: Settings, state: Path, *, with_defaults: bool) -> Non
     settings = msgspec.structs.replace(settings, port=door.getsockname()[1])
     ids = Ids(SystemEntropy())
     store = open_store(state / "longshore.db")
+    store.on_broken = _on_broken
     assembly = Assembly(
         settings=settings,
         store=store,
@@ -127,6 +133,17 @@ async def _serve(settings: Settings, state: Path, *, with_defaults: bool) -> Non
         await asyncio.gather(*serving)
         await assembly.close()
         store.close()
+
+
+def _on_broken(error: BaseException) -> None:
+    """The disk has failed. Those who wait hear of it; then the process ends as it would if it were killed: what was
+    acknowledged is on the disk, and machines and jobs go on until it is started again."""
+    print(
+        f"longshore: the disk failed under the database: {error}; nothing that was acknowledged is lost",
+        file=sys.stderr,
+    )
+    log.critical("the disk failed", error=str(error), name=getattr(error, "sqlite_errorname", None))
+    asyncio.get_running_loop().call_later(_LAST_WORDS_SECONDS, os._exit, 1)
 
 
 async def _use_local_machines(assembly: Assembly, state: Path) -> tuple[socket.socket, socket.socket]:

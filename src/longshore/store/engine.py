@@ -19,6 +19,7 @@ from typing import Any, Protocol, TypeVar
 
 from longshore.store import migrate
 from longshore.store.statement import Statement
+from longshore.store.witness import Witness
 
 T = TypeVar("T")
 Work = Callable[["Transaction"], Any]
@@ -141,7 +142,14 @@ class SqliteStore:
     `durable` False leaves the fsync out: for a database in memory, which has none.
     """
 
-    def __init__(self, writer: sqlite3.Connection, reader: sqlite3.Connection, *, durable: bool) -> None:
+    def __init__(
+        self,
+        writer: sqlite3.Connection,
+        reader: sqlite3.Connection,
+        *,
+        durable: bool,
+        witness: Witness | None = None,  # None: nothing could be lost that would have to be told
+    ) -> None:
         self._writer = writer
         self._reader = reader
         self._durable = durable
@@ -152,6 +160,11 @@ class SqliteStore:
         self._is_ending = False  # the snapshot ends with this turn of the event loop
         self._snapshot: dict[Any, Any] | None = None  # what is known of the reader's snapshot; None: it has none
         self._pool = ThreadPoolExecutor(1, "commit") if durable else None
+        self._witness = witness
+        self._broken: BaseException | None = None
+        # Called once when the disk has failed, before those who wait for their commit hear of it. What was promised is
+        # still there; what the disk will say next is not to be believed, so this process is to end.
+        self.on_broken: Callable[[BaseException], None] | None = None
 
     def read(self, function: Callable[[Transaction], T]) -> T:
         """Runs `function` on a snapshot, at once, in place: a hop to a thread costs more than a keyed read.
@@ -200,6 +213,8 @@ class SqliteStore:
         try:
             result = function(transaction)
             self._writer.execute("COMMIT")
+            if self._witness is not None:
+                self._witness.note()
         except BaseException:
             if self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")
@@ -212,6 +227,8 @@ class SqliteStore:
         if self._pool is not None:
             self._pool.shutdown(wait=True)
         self._end_snapshot()
+        if self._witness is not None:
+            self._witness.end(is_whole=self._broken is None)
         if self._reader is not self._writer:
             self._reader.close()
         self._writer.close()
@@ -246,6 +263,8 @@ class SqliteStore:
             committed.add_done_callback(lambda done: self._finish(loop, answers, transaction, done.result()))
 
     def _begin(self) -> BaseException | None:
+        if self._broken is not None:
+            return self._broken
         try:
             self._writer.execute("BEGIN IMMEDIATE")
         except sqlite3.Error as error:
@@ -259,6 +278,8 @@ class SqliteStore:
             if self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")
             return error
+        if self._witness is not None:
+            self._witness.note()
         return None
 
     def _finish(
@@ -269,6 +290,10 @@ class SqliteStore:
         failure: BaseException | None,
     ) -> None:
         self._is_writing = False
+        if failure is not None and self._broken is None and _is_of_the_disk(failure):
+            self._broken = failure
+            if self.on_broken is not None:
+                self.on_broken(failure)
         if failure is None:
             for callback in transaction.take_callbacks():
                 try:
@@ -289,8 +314,21 @@ class SqliteStore:
             self._committing = False
 
 
+def _is_of_the_disk(error: BaseException) -> bool:
+    """Whether the disk failed; that it is full is something else, and passes.
+
+    After a sync that failed the kernel may take for written what is not, and the next sync succeeds: whoever goes on then
+    acknowledges what is lost.
+    """
+    name = getattr(error, "sqlite_errorname", "")
+    # The index of the log can't be made longer where the disk is full, and is made anew at the next start.
+    return name.startswith(("SQLITE_IOERR", "SQLITE_CORRUPT", "SQLITE_NOTADB")) and not name.startswith(
+        "SQLITE_IOERR_SHM"
+    )
+
+
 def open_store(path: Path | None) -> SqliteStore:
-    """Opens the database, making or migrating its tables. `path` None: in memory, forgotten at the end.
+    """Opens the database, making or migrating its tables. `path` None: in memory, forgotten at the end. LogIsTorn.
 
     The tables are those of the rooms that were imported before.
     """
@@ -298,17 +336,21 @@ def open_store(path: Path | None) -> SqliteStore:
         connection = _connect(":memory:")
         migrate.prepare(connection)
         return SqliteStore(connection, connection, durable=False)
+    witness = Witness(path)
+    witness.check()
     writer = _connect(str(path))
     try:
         path.chmod(0o600)
         migrate.prepare(writer)
         writer.execute("PRAGMA journal_mode=WAL")
+        witness.begin()
+        witness.note()
     except BaseException:
         writer.close()
         raise
     reader = _connect(str(path))
     reader.execute("PRAGMA query_only=ON")
-    return SqliteStore(writer, reader, durable=True)
+    return SqliteStore(writer, reader, durable=True, witness=witness)
 
 
 def _connect(path: str) -> sqlite3.Connection:
