@@ -34,6 +34,8 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _PAGES = frozenset({"/healthz", "/readyz", "/metrics", "/_longshore/reset"})
+# STS API reference: who calls these shows a token of somebody else's, and signs nothing.
+_UNSIGNED = frozenset({"AssumeRoleWithSAML", "AssumeRoleWithWebIdentity"})
 _JSON_STYLE = frozenset({"json", "rest-json"})
 
 log = structlog.get_logger("longshore.gateway")
@@ -91,6 +93,8 @@ class Gateway:
         operation: Operation | None = None
         parameters: Mapping[str, Any] | None = None
         try:
+            if form.name in _UNSIGNED:
+                self._dispatcher.operation(service.name, form.name)  # It is not offered, and says so to anybody.
             now = self._house.clock.now()
             principal = self._authenticator.authenticate(
                 request, now, json_style=service.protocol in _JSON_STYLE, service=service.name

@@ -101,7 +101,8 @@ class Authorizer:
         if not trusts:
             return policy.decide(asked, policies)
         trust = self._entitlements.trust_policy_of(transaction, question.resource)
-        if trust is None:
+        # A trust policy names its principals by unique ids, and that of one who is gone is still in his sessions.
+        if trust is None or not self._entitlements.is_there(transaction, principal):
             return _NO_TRUST
         decision = policy.evaluate(asked, policies, trust, "trust")
         # STS says no more than that, so that nobody learns which roles there are.

@@ -25,6 +25,10 @@ class Identities(Protocol):
 class Entitlements(Protocol):
     def policies_of(self, transaction: Transaction, principal: Principal) -> Policies: ...
 
+    def is_there(self, transaction: Transaction, principal: Principal) -> bool:
+        """False: a session whose user or role is gone."""
+        ...
+
     def service_control_of(self, transaction: Transaction, account: str) -> tuple[tuple[Document, ...], ...]:
         """Level by level; empty: the account has none."""
         ...

@@ -75,6 +75,13 @@ def _policies_of(transaction: Transaction, principal: Principal) -> Policies:
     )
 
 
+def is_there(transaction: Transaction, principal: Principal) -> bool:
+    """False: a session whose user or role is gone; one of that name who came later is somebody else."""
+    if principal.kind not in ("user", "assumed-role"):
+        return True
+    return _identity(transaction, principal) is not None
+
+
 def service_control_of(transaction: Transaction, account: str) -> accounts.Levels:
     """The service control policies of the account, level by level; empty: it has none."""
     return accounts.service_control_of(transaction, account)
