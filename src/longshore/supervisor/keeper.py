@@ -469,7 +469,11 @@ class Keeper:
 
     async def _look(self, question: str, *words: str) -> str | None:
         """Why the host can't do what a function of `birth` tries, in a process of its own; None: it can."""
-        return await asyncio.get_running_loop().run_in_executor(self._programs, _fault, question, list(words))
+        with self._nursery.bear(birth.LOOK) as channel:
+            said = json.dumps([question, *words]).encode() + b"\n"
+            await asyncio.get_running_loop().sock_sendall(channel, said)
+            fault = (await _line(channel))["fault"]
+        return None if fault is None else str(fault)
 
     async def _on_network(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._network, work)
@@ -520,20 +524,6 @@ class _Nursery:
 
 _SOURCE = str(Path(birth.__file__).parents[2])
 _BIRTH = "import sys; sys.path.insert(0, sys.argv.pop(1)); from longshore.supervisor.birth import main; main()"
-
-
-_LOOK = (
-    "import sys; sys.path.insert(0, sys.argv[1]); from longshore.supervisor import birth; "
-    "print(getattr(birth, sys.argv[2])(*sys.argv[3:]) or '', end='')"
-)
-
-
-def _fault(question: str, words: list[str]) -> str | None:
-    command = [sys.executable, "-I", "-S", "-c", _LOOK, _SOURCE, question, *words]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env={})
-    if done.returncode != 0:
-        return done.stderr.strip().rpartition("\n")[2] or f"the look at it ended with {done.returncode}"
-    return done.stdout or None
 
 
 def _pids() -> int:
