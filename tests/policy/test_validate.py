@@ -10,7 +10,7 @@ import pytest
 
 from longshore.aws.errors import AwsError
 from longshore.policy.document import compile_document, parse
-from longshore.policy.validate import check_identity, check_trust, size
+from longshore.policy.validate import check_identity, check_resource_policy, check_trust, size
 from longshore.services.iam import managed
 from people import trust
 
@@ -324,6 +324,51 @@ def test_malformed_trust(text: str, message: str) -> None:
 def test_trust_that_is_fine_is_taken_and_can_be_compiled(text: str) -> None:
     check_trust(text)
     parse(text)
+
+
+# Resource policies ------------------------------------------------------------------------------------------------------
+
+
+def of_resource(**changes: Any) -> Any:
+    return document(statement(**{"Principal": {"AWS": "123456789012"}, **changes}))
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (of_resource(Principal=None), "Missing required field Principal"),
+        (of_resource(Principal="anyone"), 'Invalid principal in policy: "STAR":"anyone"'),
+        (of_resource(Principal={"AWS": "ann"}), 'Invalid principal in policy: "AWS":"ann"'),
+        (of_resource(Principal={"Service": "ec2"}), 'Invalid principal in policy: "SERVICE":"ec2"'),
+        (of_resource(Principal=None, NotPrincipal={"AWS": "123456789012"}), "Has prohibited field NotPrincipal"),
+        (of_resource(Effect="deny"), LEGACY),
+        (of_resource(Action=None), NO_ACTIONS),
+        (of_resource(Action="x"), PREFACED),
+        (of_resource(Resource="bucket"), no_arn("bucket")),
+        (of_resource(Resource="arn:aws:s3::bucket"), LEGACY),
+        (of_resource(Condition={"DateEquals": {"a": "soon"}}), LEGACY),
+        (of_resource(Other="x"), SYNTAX),
+    ],
+)  # fmt: skip
+def test_malformed_resource_policies(source: Any, message: str) -> None:
+    with pytest.raises(AwsError) as caught:
+        check_resource_policy(json.dumps(source))
+    assert (caught.value.code, caught.value.message) == ("MalformedPolicyDocument", message)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        of_resource(),
+        of_resource(Principal="*"),
+        of_resource(Principal={"AWS": ["*", "arn:aws:iam::123456789012:role/a"], "Service": "s3.amazonaws.com"}),
+        of_resource(Principal=None, NotPrincipal={"AWS": "123456789012"}, Effect="Deny"),
+        of_resource(Resource=None),  # A role's trust policy has none.
+    ],
+)
+def test_resource_policies_that_are_fine(source: Any) -> None:
+    check_resource_policy(json.dumps(source))
+    compile_document(source)
 
 
 # AWS's own -------------------------------------------------------------------------------------------------------------

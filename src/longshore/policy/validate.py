@@ -89,6 +89,9 @@ def check_resource_policy(text: str) -> None:
     for statement in statements:
         if "Principal" not in statement and "NotPrincipal" not in statement:
             raise malformed("Missing required field Principal")
+        # IAM user guide, NotPrincipal: with Deny alone. The text is ours.
+        if "NotPrincipal" in statement and statement["Effect"] == "Allow":
+            raise malformed("Has prohibited field NotPrincipal")
         _check_principals(statement.get("Principal", statement.get("NotPrincipal")))
     _check_sids(statements)
     _check_actions_present(statements)
