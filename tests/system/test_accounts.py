@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -82,6 +83,19 @@ def test_accounts_are_added_limited_and_kept(tmp_path: Path) -> None:
             assert one["secretAccessKey"].encode() not in kept
     finally:
         again.end()
+
+    # Nor does a server of his own open it.
+    thief = tmp_path / "thief"
+    thief.mkdir()
+    for path in state.glob("longshore.db*"):
+        shutil.copy(path, thief)
+    stolen = Server(thief)
+    try:
+        sts = stolen.client("sts", key["accessKeyId"], key["secretAccessKey"])
+        with pytest.raises(ClientError, match="InvalidClientTokenId"):
+            sts.get_caller_identity()
+    finally:
+        stolen.end()
 
 
 def test_a_folder_without_a_server_s_keys_has_no_accounts(tmp_path: Path) -> None:
