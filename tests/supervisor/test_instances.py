@@ -28,6 +28,9 @@ def test_an_instance_has_a_root_of_its_own(tmp_path: Path) -> None:
             assert inside(standing, f"ls -A {tmp_path}").split() == ["shared"]
             assert inside(standing, f"cat {shared}/hello; echo back > {shared}/answer") == "from the host\n"
             assert (shared / "answer").read_text() == "back\n"
+            # To the host a shared file is as if there were no users of the instance's own.
+            assert (shared / "answer").stat().st_uid == 0
+            assert inside(standing, f"stat -c %u {shared}/hello {shared}/answer").split() == ["0", "0"]
             assert "No such file" in inside(standing, f"ls {here.state}", check=False)
             assert "No such file" in inside(standing, "cat /etc/shadow", check=False)
             assert inside(standing, "ls /home").split() == ["ec2-user"]
