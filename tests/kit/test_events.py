@@ -66,9 +66,21 @@ class Rooms:
         self.ears = [Ear("batch"), Ear("ec2")]
         self.house.outbox = events.Outbox(self.house, [ear.service for ear in self.ears])
         self.deaf = Service("logs", operations=[], access={})
-        self.deliveries = events.deliveries(self.house, [*(ear.service for ear in self.ears), self.deaf])
+        self.tasks: list[asyncio.Task[None]] = []
+        self.start(*self.ears)
+
+    def start(self, *ears: Ear) -> None:
+        """Anew, with these rooms alone."""
+        self.stop()
+        self.deliveries = events.deliveries(self.house, [*(ear.service for ear in ears), self.deaf])
         self.tasks = [self.loop.create_task(each.run()) for each in self.deliveries]
         self.pass_time()
+
+    def stop(self) -> None:
+        for task in self.tasks:
+            task.cancel()
+        if self.tasks:
+            self.loop.run_until_complete(asyncio.gather(*self.tasks, return_exceptions=True))
 
     def pass_time(self, seconds: float = 0.01) -> None:
         self.loop.run_until_complete(asyncio.sleep(seconds))
@@ -93,9 +105,7 @@ class Rooms:
         return self.store.read(lambda t: [text for (text,) in t.all(HEARD, room=ear.service.name)])
 
     def close(self) -> None:
-        for task in self.tasks:
-            task.cancel()
-        self.loop.run_until_complete(asyncio.gather(*self.tasks, return_exceptions=True))
+        self.stop()
         self.loop.close()
         self.store.close()
 
@@ -149,6 +159,43 @@ def test_an_event_that_cannot_be_handled_parks_its_resource_for_that_room_alone(
     rooms.tell("four")
     rooms.pass_time()
     assert rooms.heard(first) == ["one", "other"] and rooms.heard(second)[-1] == "four"
+
+
+def test_what_was_parked_is_taken_in_in_order_by_the_next_start_that_can(
+    rooms: Rooms, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(events, "_TRIM_EVERY", 1)
+    first, second = rooms.ears
+    first.stumbles_at = {"bad"}
+    rooms.tell("one", "bad", "three")
+    rooms.pass_time()
+    rooms.tell("other", *map(str, range(100)), resource="arn:b")
+    rooms.pass_time()
+    # What is parked is not trimmed, whatever comes after it; the rest is.
+    kept = [body for _, _, body in rooms.store.read(lambda t: outbox.after(t, 0, 1000))]
+    assert len(kept) < 10 and sum(b'"bad"' in body or b'"three"' in body for body in kept) == 2
+    rooms.start(*rooms.ears)
+    assert rooms.heard(first)[-1] == "99" and rooms.store.read(lambda t: outbox.is_parked(t, "batch", "arn:a"))
+    first.stumbles_at = set()
+    rooms.start(*rooms.ears)
+    assert rooms.heard(first)[-2:] == ["bad", "three"]
+    assert not rooms.store.read(lambda t: outbox.is_parked(t, "batch", "arn:a"))
+    assert rooms.heard(second).count("bad") == 1
+    rooms.tell("four")
+    rooms.pass_time()
+    assert rooms.heard(first)[-1] == "four"
+
+
+def test_a_room_that_is_there_no_longer_holds_up_no_trimming(rooms: Rooms, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "_TRIM_EVERY", 1)
+    first, _ = rooms.ears
+    rooms.start(first)
+    rooms.tell(*map(str, range(100)))
+    rooms.pass_time()
+    rooms.tell("last")
+    rooms.pass_time()
+    assert len(rooms.store.read(lambda t: outbox.after(t, 0, 1000))) < 10
+    assert rooms.heard(first)[-1] == "last"
 
 
 def test_a_delivery_outlives_a_commit_that_failed(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from types import MappingProxyType
 
 import msgspec
@@ -58,9 +58,12 @@ class Outbox:
 class Delivery:
     """Hands the events of the outbox to one room. Runs until cancelled."""
 
-    def __init__(self, house: House, room: Service) -> None:
+    def __init__(self, house: House, room: Service, subscribers: Collection[str] = ()) -> None:
+        """`subscribers`: the names of all rooms that hear anything; empty: of others nothing is known."""
         self._house = house
         self._room = room
+        self._subscribers = subscribers
+        self._has_begun = False
         self._news = asyncio.Event()
         self._taken = 0
 
@@ -71,6 +74,9 @@ class Delivery:
         while True:
             self._news.clear()
             try:
+                if not self._has_begun:
+                    await self._house.store.write(self._begin)
+                    self._has_begun = True
                 while await self._house.store.write(self._take_in):
                     pass
             except Exception:
@@ -79,6 +85,17 @@ class Delivery:
                 await asyncio.sleep(_AFTER_FAILURE_SECONDS)
                 continue
             await self._news.wait()
+
+    def _begin(self, transaction: Transaction) -> None:
+        """What was parked is tried once more at each start: it may have been the fault of a program that is mended now."""
+        if self._subscribers:
+            outbox.keep_subscribers(transaction, self._subscribers)
+        found = outbox.unpark(transaction, self._room.name)
+        parked = outbox.parked_resources(transaction, self._room.name)
+        for sequence, detail_type, body in found:
+            if detail_type in self._room.subscriptions:
+                event = msgspec.structs.replace(_DECODER.decode(body), sequence=sequence)
+                self._handle(transaction, event, parked)
 
     def _take_in(self, transaction: Transaction) -> bool:
         """One batch; whether there may be more. The cursor moves in the same transaction as what the events caused."""
@@ -138,7 +155,8 @@ class Delivery:
 
 def deliveries(house: House, rooms: Iterable[Service]) -> list[Delivery]:
     """One for each room that hears anything; wakes them all when something has happened."""
-    made = [Delivery(house, room) for room in rooms if room.subscriptions]
+    hearing = [room for room in rooms if room.subscriptions]
+    made = [Delivery(house, room, [each.name for each in hearing]) for room in hearing]
 
     def wake() -> None:
         for delivery in made:

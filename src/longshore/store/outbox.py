@@ -6,6 +6,8 @@ effect is kept once.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from sqlalchemy import Column, Integer, LargeBinary, String, Table, bindparam, delete, func, insert, select, update
 
 from longshore.store.engine import Transaction
@@ -47,7 +49,6 @@ _NEW_CURSOR = Statement(insert(cursors).values(subscriber=bindparam("subscriber"
 _ADVANCE = Statement(
     update(cursors).where(cursors.c.subscriber == bindparam("b_subscriber")).values(sequence=bindparam("b_sequence"))
 )
-_TRIM = Statement(delete(outbox).where(outbox.c.sequence <= bindparam("upto")))
 _LAST = Statement(select(func.coalesce(func.max(outbox.c.sequence), 0)))
 _PARK = Statement(
     insert(parked).values(
@@ -63,6 +64,22 @@ _IS_PARKED = Statement(
     )
 )
 
+# What is parked stays, so that it can be taken in once what stood in its way is mended.
+_TRIM = Statement(
+    delete(outbox).where(
+        outbox.c.sequence <= bindparam("upto"), outbox.c.sequence.not_in(select(parked.c.sequence).distinct())
+    )
+)
+_PARKED_EVENTS = Statement(
+    select(outbox.c.sequence, outbox.c.detail_type, outbox.c.body)
+    .join_from(parked, outbox, outbox.c.sequence == parked.c.sequence)
+    .where(parked.c.subscriber == bindparam("subscriber"))
+    .order_by(outbox.c.sequence)
+)
+_UNPARK = Statement(
+    delete(parked).where(parked.c.subscriber == bindparam("subscriber"), parked.c.sequence == bindparam("sequence"))
+)
+_FORGET = [Statement(delete(table).where(table.c.subscriber == bindparam("subscriber"))) for table in (cursors, parked)]
 _PARKED = Statement(select(parked.c.resource).where(parked.c.subscriber == bindparam("subscriber")).distinct())
 
 
@@ -101,7 +118,26 @@ def parked_resources(transaction: Transaction, subscriber: str) -> set[str]:
     return {resource for (resource,) in transaction.all(_PARKED, subscriber=subscriber)}
 
 
+def unpark(transaction: Transaction, subscriber: str) -> list[tuple[int, str, bytes]]:
+    """All that is parked for the subscriber, in order, to be handled again; what can't be is to be parked anew.
+
+    What an older Longshore parked and trimmed is not among it, and goes on to hold up its resource.
+    """
+    found = transaction.all(_PARKED_EVENTS, subscriber=subscriber)
+    for sequence, _, _ in found:
+        transaction.run(_UNPARK, subscriber=subscriber, sequence=sequence)
+    return found
+
+
+def keep_subscribers(transaction: Transaction, names: Collection[str]) -> None:
+    """Forgets all others: a room that is no longer there would hold up the trimming for ever."""
+    for subscriber, _ in transaction.all(_CURSORS):
+        if subscriber not in names:
+            for statement in _FORGET:
+                transaction.run(statement, subscriber=subscriber)
+
+
 def trim(transaction: Transaction) -> int:
-    """Drops what every subscriber has taken in; how many rows."""
+    """Drops what every subscriber has taken in; how many rows. What is parked stays."""
     rows = transaction.all(_CURSORS)
     return transaction.run(_TRIM, upto=min((sequence for _, sequence in rows), default=0))
