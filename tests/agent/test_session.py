@@ -312,6 +312,17 @@ def test_a_task_that_the_manifest_does_not_name_is_killed_when_the_server_says_s
     assert bench.server.reports("t1") == ["RUNNING"]
 
 
+def test_a_manifest_of_a_new_stream_counts_though_the_server_s_clock_was_set_back(bench: Bench) -> None:
+    manifest = {"clusterArn": CLUSTER, "containerInstanceArn": INSTANCE, "generatedAt": 1, "tasks": []}
+    first = bench.joined()
+    first.tell("TaskManifestMessage", **manifest, messageId="m1", timeline=1000)
+    bench.until(lambda: bench.acknowledged() == ["m1"])
+    first.drop()
+    bench.until(lambda: bench.stream is not first)
+    bench.stream.tell("TaskManifestMessage", **manifest, messageId="m2", timeline=5)
+    bench.until(lambda: bench.acknowledged() == ["m1", "m2"])
+
+
 def test_a_task_of_which_nothing_was_kept_has_ended(bench: Bench) -> None:
     """Not at once: the payload of one that is new may follow the manifest that names it."""
     stream = bench.joined()

@@ -152,7 +152,7 @@ class Session:
         self._discovering = asyncio.Lock()
         self._has_polled = False  # whether a stream of this process was open before
         self._doubts: asyncio.TimerHandle | None = None  # about tasks that the manifest named and nobody here knows
-        self._timeline = 0  # the greatest number that payloads and manifests have had
+        self._timeline = 0  # the greatest number that payloads and manifests of this stream have had
 
     @property
     def _cluster(self) -> str:
@@ -235,6 +235,9 @@ class Session:
 
     async def _listen(self, stream: Stream) -> bool:
         """Returns when the stream has ended; whether anything came on it."""
+        # Within a stream all comes in order, and what comes on this one is younger than what came on the one before, though the
+        # server, whose numbers follow its clock, has been set back meanwhile.
+        self._timeline = 0
         try:
             return await self._hear(stream)
         finally:
