@@ -9,12 +9,16 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from people import EC2_TRUST
 from policy.rubbish import Rubbish, accepted_as, must_hold
 from refusals import unchecked
+
+
+# A busy machine must not make a failure of what takes long to choose.
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def rubbish(seed: int) -> str:
@@ -33,6 +37,7 @@ def test_a_great_many_documents_that_are_half_rubbish() -> None:
         must_hold(rubbish(seed))
 
 
+@PATIENT
 @given(st.data())
 def test_documents_that_hypothesis_chooses(data: st.DataObject) -> None:
     must_hold(Rubbish(lambda below: data.draw(st.integers(0, below - 1))).text())
@@ -50,6 +55,7 @@ _JSON = st.recursive(
 )
 
 
+@PATIENT
 @given(st.text() | _JSON.map(json.dumps))
 def test_texts_that_are_anything_are_refused(text: str) -> None:
     assert not accepted_as(text) or must_hold(text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec import Struct
 from msgspec.structs import replace
@@ -15,6 +15,9 @@ from longshore.policy.document import compile_document
 from longshore.policy.evaluate import Decision, Policies, Question, evaluate
 from policy.tables.row import ACCOUNT, FEDERATED, OTHER, OWN_ROLE, ROOT, SESSION, STRANGER, USER
 
+# Making a case takes longer than asking; a busy machine must not make a failure of it.
+_PATIENT = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+MANY, SOME = settings(max_examples=100, **_PATIENT), settings(max_examples=60, **_PATIENT)
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/team/ann"
 ACTIONS = ["iam:GetRole", "iam:PassRole", "sts:AssumeRole"]
 RESOURCES = ["*", ROLE, f"arn:aws:iam::{OTHER}:role/team/ann", "arn:aws:s3:::bucket/ann"]
@@ -161,7 +164,7 @@ def cases(draw: st.DrawFn) -> Case:
     )
 
 
-@settings(max_examples=100)
+@MANY
 @given(cases(), st.data())
 def test_one_more_deny_never_allows_more(case: Case, data: st.DataObject) -> None:
     for place in case.places():
@@ -171,7 +174,7 @@ def test_one_more_deny_never_allows_more(case: Case, data: st.DataObject) -> Non
         assert wider.decide().allowed <= case.decide().allowed
 
 
-@settings(max_examples=100)
+@MANY
 @given(cases())
 def test_one_allow_less_never_allows_more(case: Case) -> None:
     for place in case.places():
@@ -183,7 +186,7 @@ def test_one_allow_less_never_allows_more(case: Case) -> None:
                 assert narrower.decide().allowed <= case.decide().allowed
 
 
-@settings(max_examples=100)
+@MANY
 @given(cases(), documents())
 def test_what_limits_never_widens(case: Case, limit: dict[str, Any]) -> None:
     """A boundary, a session policy, a level of service control policies: with one, no more is allowed than without any."""
@@ -199,7 +202,7 @@ def test_what_limits_never_widens(case: Case, limit: dict[str, Any]) -> None:
         )
 
 
-@settings(max_examples=100)
+@MANY
 @given(cases(), st.integers(0, 2**32))
 def test_no_order_matters(case: Case, seed: int) -> None:
     chance = random.Random(seed)
@@ -223,7 +226,7 @@ def test_no_order_matters(case: Case, seed: int) -> None:
     assert other.decide() == case.decide()
 
 
-@settings(max_examples=60)
+@SOME
 @given(cases())
 def test_an_explicit_denial_is_told_only_where_a_deny_stands(case: Case) -> None:
     decision = case.decide()
@@ -236,7 +239,7 @@ def test_an_explicit_denial_is_told_only_where_a_deny_stands(case: Case) -> None
         assert not kept.decide().is_explicit
 
 
-@settings(max_examples=60)
+@SOME
 @given(cases())
 def test_whoever_may_is_allowed_by_someone(case: Case) -> None:
     """Without any statement that allows, only the account's own user may do anything."""
