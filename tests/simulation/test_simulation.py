@@ -107,7 +107,9 @@ def test_an_effect_that_is_done_before_its_commit_is_found(monkeypatch: pytest.M
 
     monkeypatch.setattr(tasks, "start_at_once", lambda *_: Later(0))
     monkeypatch.setattr(Effects, "_carry", careless)
-    with pytest.raises(AssertionError, match=r"seed \d+: attempt \d+ of job .* (ran twice|was started after it had ended)"):
+    with pytest.raises(
+        AssertionError, match=r"seed \d+: attempt \d+ of job .* (ran twice|was started after it had ended)"
+    ):
         for seed in range(200):
             run(seed, faults=Faults(server_dies=0.01))
 
