@@ -16,7 +16,6 @@ from people import EC2_TRUST
 from policy.rubbish import Rubbish, accepted_as, must_hold
 from refusals import unchecked
 
-
 # A busy machine must not make a failure of what takes long to choose.
 PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
