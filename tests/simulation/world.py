@@ -155,8 +155,6 @@ class World:
             vcpus=8,
             memory_mib=65_536,
             idle_seconds=30,
-            # A clock that jumps further than this makes an environment INVALID, which only its owner changes.
-            join_seconds=7 * 86_400,
             **(settings or {}),
         )
         self.containers = Containers()

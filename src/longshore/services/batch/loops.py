@@ -7,6 +7,7 @@ changed meanwhile is left out, and looked at again in the next turn.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import partial
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger("longshore.batch")
 
 _NEVER = 1 << 62
+_CLOCK_WAS_SET_MS = 10_000  # a smaller step is of no matter
 _STEP = 64  # jobs that one transaction moves at most
 _PORTIONS = 16  # of arrays, before the next decision: nobody else waits for ten thousand children
 _QUEUE_PORTION = 4096  # jobs of a queue that is to go that are looked at; what runs at once is fewer
@@ -63,6 +65,7 @@ class Scheduler:
     def __init__(self) -> None:
         self._has_started = False
         self._watches_since = 0  # epoch milliseconds
+        self._clock_began_at = 0.0  # by the last tick, epoch milliseconds: when the loop's time was 0
         self._decides_at: int | None = None  # epoch milliseconds; None: it never has
         self._deleting: set[int] = set()  # numbers of queues that wait for their last jobs
         # number of a queue -> (the job at its head, why it was told that it stands)
@@ -73,7 +76,7 @@ class Scheduler:
         if not self._has_started:
             room.read(self._start)
             self._has_started = True
-            self._watches_since = milliseconds(now)
+        self._look_at_the_clock(milliseconds(now))
         while room.read(_is_news_of_jobs):
             await room.write(_move_jobs)
         for _ in range(_PORTIONS):
@@ -111,6 +114,13 @@ class Scheduler:
             await self._apply_time_limits(room),
         )
         return min((moment for moment in moments if moment is not None), default=_NEVER)
+
+    def _look_at_the_clock(self, now_ms: int) -> None:
+        """A clock that was set says nothing of how long an instance had to join: it is watched from now on."""
+        began_at = now_ms - asyncio.get_running_loop().time() * 1000
+        if abs(began_at - self._clock_began_at) > _CLOCK_WAS_SET_MS:
+            self._watches_since = now_ms
+        self._clock_began_at = began_at
 
     def _start(self, call: Call) -> None:
         """At the start everything is news. Who was told why he stands is found at the heads of the queues."""
