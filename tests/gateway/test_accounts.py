@@ -145,6 +145,37 @@ def test_a_trusted_user_of_another_account_who_is_made_anew_is_somebody_else(
     assert assume(again)["AssumedRoleUser"]["AssumedRoleId"].startswith(role["RoleId"])
 
 
+@pytest.mark.parametrize("how", ["made", "renamed"])
+def test_a_user_who_was_trusted_before_the_account_came_is_kept_by_his_id(house: InProcessHouse, how: str) -> None:
+    later = "444444444444"
+    arn = f"arn:aws:iam::{later}:user/bob"
+    make_role(house, trust({"AWS": [arn, f"arn:aws:iam::{later}:role/ci"]}))
+    theirs = Account(house, later).client("iam")
+    bob = Person(house, "bob" if how == "made" else "rob", iam=theirs)
+    if how == "renamed":
+        theirs.update_user(UserName="rob", NewUserName="bob")
+    iam = house.client("iam")
+    assert (
+        iam.get_role(RoleName="ops")["Role"]["AssumeRolePolicyDocument"]["Statement"][0]["Principal"]["AWS"][0] == arn
+    )
+    theirs.put_user_policy(UserName="bob", PolicyName="given", PolicyDocument=document(allow("sts:AssumeRole")))
+    assume(bob)
+    theirs.delete_user_policy(UserName="bob", PolicyName="given")
+    theirs.delete_access_key(UserName="bob", AccessKeyId=bob.key["AccessKeyId"])
+    theirs.delete_user(UserName="bob")
+    again = Person(house, "bob", iam=theirs)
+    again.may(allow("sts:AssumeRole"))
+    with refused("AccessDenied", status=403):
+        assume(again)
+    role = iam.get_role(RoleName="ops")["Role"]
+    assert role["AssumeRolePolicyDocument"]["Statement"][0]["Principal"]["AWS"][0] == bob.user["UserId"]
+    # The role that was trusted before it was there, too.
+    made = theirs.create_role(RoleName="ci", AssumeRolePolicyDocument=trust({"AWS": later}))["Role"]
+    theirs.delete_role(RoleName="ci")
+    role = iam.get_role(RoleName="ops")["Role"]
+    assert role["AssumeRolePolicyDocument"]["Statement"][0]["Principal"]["AWS"][1] == made["RoleId"]
+
+
 def test_a_trust_policy_may_not_name_who_is_not_there(house: InProcessHouse, bob: Person) -> None:
     nobody = f"arn:aws:iam::{OTHER}:user/nobody"
     with refused("MalformedPolicyDocument", f'Invalid principal in policy: "AWS":"{nobody}"', status=400):

@@ -153,6 +153,11 @@ def test_it_is_looked_through_by_one_attribute_by_time_and_in_pages(house, trail
         client.lookup_events(NextToken="rubbish")
 
 
+def test_calls_are_no_insights(house, trail) -> None:
+    house.client("iam").create_user(UserName="anna")
+    assert trail("EventName", "CreateUser") and trail("EventName", "CreateUser", EventCategory="insight") == []
+
+
 def test_looking_needs_the_right_to_look(house) -> None:
     anna = Person(house, "anna")
     with refused("AccessDeniedException"):

@@ -37,9 +37,16 @@ def test_nobody_but_aws_changes_it(house) -> None:
         lambda: iam.attach_role_policy(RoleName=NAME, PolicyArn=read),
         lambda: iam.delete_role(RoleName=NAME),
         lambda: iam.put_role_policy(RoleName=NAME, PolicyName="p", PolicyDocument="{}"),
+        lambda: iam.update_role(RoleName=NAME, Description="ours", MaxSessionDuration=7200),
+        lambda: iam.update_assume_role_policy(RoleName=NAME, PolicyDocument=EC2_TRUST),
+        lambda: iam.put_role_permissions_boundary(RoleName=NAME, PermissionsBoundary=read),
     ):
         with refused("UnmodifiableEntity", message, status=400):
             call()
+    # All but what it is said to be for.
+    iam.update_role(RoleName=NAME, Description="ours")
+    assert iam.get_role(RoleName=NAME)["Role"]["Description"] == "ours"
+    assert iam.update_role_description(RoleName=NAME, Description="theirs")["Role"]["Description"] == "theirs"
 
 
 def test_it_goes_by_its_own_operation(house) -> None:

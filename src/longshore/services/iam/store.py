@@ -139,6 +139,12 @@ tasks = Table(
     Column("document", LargeBinary, nullable=False),
 )
 
+_roles = METADATA.tables["iam_roles"]
+_ROLES_THAT_SAY = Statement(
+    select(_roles.c.account, _roles.c.document).where(
+        func.instr(_roles.c.document, bindparam("text", type_=LargeBinary)) > 0
+    )
+)
 _groups, _users = METADATA.tables["iam_groups"], METADATA.tables["iam_users"]
 _GROUPS_OF = Statement(
     select(_groups.c.document)
@@ -289,6 +295,12 @@ def listed(transaction: Transaction, kind: type[Entity], account: str) -> list[E
     statements = _KINDS[kind]
     rows = transaction.all(statements.list, b_account=account, b_after="")
     return [statements.decoder.decode(document) for _, document in rows]
+
+
+def roles_that_say(transaction: Transaction, text: str) -> list[tuple[str, Role]]:
+    """(account, role): of all accounts those in whose record the text stands."""
+    decode = _KINDS[Role].decoder.decode
+    return [(account, decode(document)) for account, document in transaction.all(_ROLES_THAT_SAY, text=text.encode())]
 
 
 def count(transaction: Transaction, kind: type[Kept], account: str) -> int:

@@ -70,6 +70,19 @@ def trusted_ids(call: Call, trust: str) -> dict[str, str]:
     return found
 
 
+def appear(call: Call, unique_id: str, arn: str) -> None:
+    """Trust policies that named the ARN before its account came here hold from now on the id of who has it first.
+
+    AWS knows all accounts and keeps the id when the policy is written; so who is made anew under the name is not trusted.
+    """
+    if call.account == call.house.settings.account:
+        return  # It was always here: nobody is named who is not there.
+    for account, role in store.roles_that_say(call.transaction, f":iam::{call.account}:"):
+        if arn in rules.aws_principals(role.trust) and arn not in role.trusted_ids:
+            # No event: nobody may more or less than before.
+            store.save(call.transaction, account, replace(role, trusted_ids={**role.trusted_ids, arn: unique_id}))
+
+
 def follow(call: Call, unique_id: str, old_arn: str, new_arn: str) -> None:
     """What trust policies hold is the unique id: who moves is trusted as before, in every account, and shown by the new ARN."""
     if old_arn == new_arn:
@@ -118,6 +131,7 @@ def create_role(call: Call, request: Request) -> Response:
         tags=rules.tags_of(call, request),
     )
     store.add(call.transaction, call.account, role)
+    appear(call, role.role_id, role.arn)
     changed(call, role)
     # Recorded from AWS: the answer has neither MaxSessionDuration nor RoleLastUsed.
     return {"Role": shown.role(role, trust, session=False)}
@@ -142,18 +156,20 @@ def list_roles(call: Call, request: Request) -> Response:
 
 @operation
 def update_role(call: Call, request: Request) -> Response:
-    role = changeable(call, request["RoleName"])
+    """Of a service's own role nothing but the description (IAM user guide, "Edit a service-linked role description")."""
+    seconds = request.get("MaxSessionDuration")
+    role = existing(call, request["RoleName"]) if seconds is None else changeable(call, request["RoleName"])
     if request.get("Description") is not None:
         role = replace(role, description=request["Description"])
-    if request.get("MaxSessionDuration") is not None:
-        role = replace(role, max_session_seconds=request["MaxSessionDuration"])
+    if seconds is not None:
+        role = replace(role, max_session_seconds=seconds)
     save(call, role)
     return {}
 
 
 @operation
 def update_role_description(call: Call, request: Request) -> Response:
-    role = replace(changeable(call, request["RoleName"]), description=request["Description"])
+    role = replace(existing(call, request["RoleName"]), description=request["Description"])
     save(call, role)
     return {"Role": shown.role(role, trust_of(call, role))}
 

@@ -47,6 +47,7 @@ def create_user(call: Call, request: Request) -> Response:
         tags=rules.tags_of(call, request),
     )
     store.add(call.transaction, call.account, user)
+    roles.appear(call, user.user_id, user.arn)
     return {"User": shown.user(user)}
 
 
@@ -79,6 +80,7 @@ def update_user(call: Call, request: Request) -> Response:
     for key in keys:
         store.save_key(call.transaction, call.account, replace(key, user_name=name))
     roles.follow(call, user.user_id, user.arn, moved.arn)
+    roles.appear(call, moved.user_id, moved.arn)
     return {}
 
 
