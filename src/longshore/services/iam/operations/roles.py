@@ -157,10 +157,11 @@ def list_roles(call: Call, request: Request) -> Response:
 @operation
 def update_role(call: Call, request: Request) -> Response:
     """Of a service's own role nothing but the description (IAM user guide, "Edit a service-linked role description")."""
-    seconds = request.get("MaxSessionDuration")
-    role = existing(call, request["RoleName"]) if seconds is None else changeable(call, request["RoleName"])
-    if request.get("Description") is not None:
-        role = replace(role, description=request["Description"])
+    description, seconds = request.get("Description"), request.get("MaxSessionDuration")
+    is_description_alone = description is not None and seconds is None
+    role = (existing if is_description_alone else changeable)(call, request["RoleName"])
+    if description is not None:
+        role = replace(role, description=description)
     if seconds is not None:
         role = replace(role, max_session_seconds=seconds)
     save(call, role)
