@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from in_process import ACCOUNT, REGION, InProcessHouse
+from longshore.aws.clock import milliseconds
 from longshore.aws.errors import AwsError
 from people import EC2_TRUST, Person, allow, trust
 from refusals import refused
@@ -313,15 +314,18 @@ def test_old_calls_go() -> None:
     try:
         iam = house.client("iam")
         iam.create_user(UserName="first")
-        house.pass_time(3 * 86_400)
-        for _ in range(1000):
-            iam.list_users()
-        house.pass_time(1)
         cloudtrail = house.client("cloudtrail")
 
         def named(name):
             return cloudtrail.lookup_events(LookupAttributes=[{"AttributeKey": "EventName", "AttributeValue": name}])
 
+        house.pass_time(2 * 86_400 - 60)
+        assert len(named("CreateUser")["Events"]) == 1
+        house.pass_time(120)
+        assert not named("CreateUser")["Events"]  # Though it is still in the table: nobody has called since.
+        for _ in range(1000):
+            iam.list_users()
+        house.pass_time(1)
         assert not named("CreateUser")["Events"] and len(named("ListUsers")["Events"]) == 50
         iam.create_user(UserName="second")
         for _ in range(2600):
@@ -339,8 +343,9 @@ def test_records_of_an_earlier_release_are_read(house, trail) -> None:
         "eventID": "a-b-c", "eventName": "GetRole", "eventSource": "iam.amazonaws.com",
         "userIdentity": {"type": "Root"}, "readOnly": True,
     }  # fmt: skip
+    now = milliseconds(house.clock.now())
     row = {
-        "account": ACCOUNT, "region": REGION, "at": 1, "name": "GetRole", "source": "iam.amazonaws.com", "user": "root",
+        "account": ACCOUNT, "region": REGION, "at": now, "name": "GetRole", "source": "iam.amazonaws.com", "user": "root",
         "access_key_id": "", "resource": "", "event_id": "a-b-c", "read_only": "true", "body": json.dumps(whole).encode(),
     }  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -43,7 +44,7 @@ def lookup_events(call: Call, request: Request) -> Response:
         attribute,
         account=call.account,
         region=call.region,
-        start=milliseconds(start) if start else 0,
+        start=max(_oldest(call), milliseconds(start) if start else 0),
         end=milliseconds(end) if end else _END_OF_TIME,
         before=_before(request.get("NextToken")),
         limit=limit + 1,
@@ -57,6 +58,11 @@ def lookup_events(call: Call, request: Request) -> Response:
     if len(found) > limit:
         response["NextToken"] = str(found[limit - 1][0].sequence)
     return response
+
+
+def _oldest(call: Call) -> int:
+    """Old calls go by and by while others come; what is due to go is not told any more."""
+    return milliseconds(call.now - timedelta(days=call.house.settings.trail_days))
 
 
 def _before(token: str | None) -> int:
