@@ -244,7 +244,7 @@ def test_thousands_of_questions_are_answered_alike() -> None:
 
 @pytest.mark.long
 def test_a_great_many_questions_are_answered_alike() -> None:
-    compare(range(4000, 60_000))
+    compare(range(4000, 100_000))  # With those above a hundred thousand.
 
 
 def test_a_deny_that_applies_always_wins() -> None:
