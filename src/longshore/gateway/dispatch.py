@@ -101,7 +101,8 @@ class Dispatcher:
                 error_message=error.message if error else None,
                 invoked_by=call.via_service,
                 request=request,
-                response=response if writes else None,
+                # CloudTrail user guide, "Logging IAM and AWS STS API calls": of reads, those that hand out a session tell whose.
+                response=response if writes or (response and "Credentials" in response) else None,
             )
         )
 
