@@ -43,7 +43,9 @@ def decide(
     for name, an, documents in own:
         if any(says(document, "Deny", action, resource, context) for document in documents):
             return False, f"with an explicit deny in {an} {name}"
-    if resource_policy and says(resource_policy, "Deny", action, resource, context, who=who):
+    if resource_policy and says(
+        resource_policy, "Deny", action, resource, context, who={**who, "has_boundary": boundary is not None}
+    ):
         return False, f"with an explicit deny in {article} {label}"
 
     def silence(name: str) -> tuple[bool, str]:
@@ -111,7 +113,9 @@ def ways(statement: Document, who: dict[str, Any]) -> set[str]:
             levels.append({who["arn"]})
         if who["kind"] == "service":
             levels = [{who["arn"]}]
-        return set() if all(level & listed for level in levels) or "*" in listed else {"anyone"}
+        is_spared = all(level & listed for level in levels) or "*" in listed
+        # It spares nobody who has a boundary.
+        return set() if is_spared and not who.get("has_boundary") else {"anyone"}
     if "Principal" not in statement:
         return set()
     listed = principals(statement["Principal"])

@@ -103,12 +103,17 @@ class Statement(Struct, frozen=True):
         found = [pattern.names() for pattern in patterns] + [condition.names for condition in self.conditions]
         return frozenset().union(*found)
 
-    def ways(self, principal: Principal) -> frozenset[str]:
-        """In which ways a resource policy's statement names the caller."""
+    def ways(self, principal: Principal, *, has_boundary: bool = False) -> frozenset[str]:
+        """In which ways a resource policy's statement names the caller.
+
+        Source: IAM user guide, "Permissions boundaries for IAM entities": NotPrincipal spares nobody who has a boundary,
+        whatever its values.
+        """
         if self.principals is None:
             return frozenset()
         if self.all_but_principals:
-            return frozenset() if self.principals.spares(principal) else frozenset((ANYONE,))
+            is_spared = not has_boundary and self.principals.spares(principal)
+            return frozenset() if is_spared else frozenset((ANYONE,))
         return self.principals.ways(principal)
 
 

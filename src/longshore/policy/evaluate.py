@@ -168,8 +168,10 @@ def _denied_by(
     if _denies(policies.session, question):
         return _SESSION
     if resource_policy is not None:
+        has_boundary = policies.boundary is not None
         for statement in resource_policy.on(question.action)[0]:
-            if statement.ways(question.principal) and statement.applies(question.resource, question.context):
+            ways = statement.ways(question.principal, has_boundary=has_boundary)
+            if ways and statement.applies(question.resource, question.context):
                 return resource_kind
     return None
 

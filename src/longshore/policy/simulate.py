@@ -145,7 +145,8 @@ def _organization(setting: Setting, question: Question) -> bool | None:
 def _details(setting: Setting, question: Question) -> dict[str, str]:
     found = {IDENTITY: _as_one([_one_says(source, question) for source in setting.identity])}
     if setting.resource_policy is not None:
-        found[RESOURCE] = _one_says(setting.resource_policy, question)
+        has_boundary = setting.boundary is not None
+        found[RESOURCE] = _one_says(setting.resource_policy, question, has_boundary=has_boundary)
     if setting.boundary is not None:
         found[BOUNDARY] = _one_says(setting.boundary, question)
     return found
@@ -160,25 +161,27 @@ def _say(documents: Iterable[Document], question: Question) -> str:
     return _as_one([_document_says(document.statements, question, None) for document in documents])
 
 
-def _one_says(source: Source, question: Question) -> str:
+def _one_says(source: Source, question: Question, *, has_boundary: bool = False) -> str:
     principal = question.principal if source.policy_type == RESOURCE else None
-    return _document_says(source.document.statements, question, principal)
+    return _document_says(source.document.statements, question, principal, has_boundary=has_boundary)
 
 
-def _document_says(statements: Iterable[Statement], question: Question, principal: Principal | None) -> str:
+def _document_says(
+    statements: Iterable[Statement], question: Question, principal: Principal | None, *, has_boundary: bool = False
+) -> str:
     says = [
         ALLOWED if statement.allows else EXPLICIT
         for statement in statements
-        if _applies(statement, question, principal)
+        if _applies(statement, question, principal, has_boundary=has_boundary)
     ]
     return _as_one(says)
 
 
-def _applies(statement: Statement, question: Question, principal: Principal | None) -> bool:
+def _applies(statement: Statement, question: Question, principal: Principal | None, *, has_boundary: bool) -> bool:
     """`principal` None: the statement is not of a resource policy."""
     return (
         statement.speaks_of(question.action.lower())
-        and (principal is None or bool(statement.ways(principal)))
+        and (principal is None or bool(statement.ways(principal, has_boundary=has_boundary)))
         and statement.applies(question.resource, question.context)
     )
 
@@ -187,6 +190,7 @@ def _matched(setting: Setting, question: Question, decision: str) -> Iterator[Ma
     """The statements that made the decision: all that deny, or all that allow. Silence has none."""
     if decision == IMPLICIT:
         return
+    has_boundary = setting.boundary is not None
     sources = [*setting.identity, setting.resource_policy, setting.boundary if decision == EXPLICIT else None]
     for source in sources:
         if source is None:
@@ -194,7 +198,8 @@ def _matched(setting: Setting, question: Question, decision: str) -> Iterator[Ma
         principal = question.principal if source.policy_type == RESOURCE else None
         places = None
         for index, statement in enumerate(source.document.statements):
-            if statement.allows is (decision == ALLOWED) and _applies(statement, question, principal):
+            is_wanted = statement.allows is (decision == ALLOWED)
+            if is_wanted and _applies(statement, question, principal, has_boundary=has_boundary):
                 places = places or statement_places(source.text)
                 yield Matched(source, *places[index])
 

@@ -101,7 +101,7 @@ _SERVICES: list[tuple[Any, bool]] = [
 ]
 
 
-def _denied(who: str, element: str, principal: Any, expected: str) -> Row:
+def _denied(who: str, element: str, principal: Any, expected: str, *, boundary: Document | None = None) -> Row:
     statement = {"Effect": "Deny", element: principal, "Action": "s3:*", "Resource": "*"}
     return Row(
         source=element,
@@ -111,6 +111,7 @@ def _denied(who: str, element: str, principal: Any, expected: str) -> Row:
         action="s3:GetObject",
         resource=OBJECT,
         identity=WILLING,
+        boundary=boundary,
         resource_policy=document(named("*"), statement),
     )
 
@@ -258,6 +259,13 @@ ROWS: list[Row] = [
         for principal in ("*", {"AWS": USER}, {"AWS": ROOT}, {"Service": "ec2.amazonaws.com"})
     ),
     *(_denied(*row) for row in _DENIALS),
+    # "Permissions boundaries for IAM entities": NotPrincipal spares nobody who has a boundary; Principal is as ever.
+    *(
+        _denied(*row[:3], DENIED, boundary=WILLING[0])
+        for row in _DENIALS
+        if row[0] != "root" and row[1] == NOT_PRINCIPAL
+    ),
+    *(_denied(*row, boundary=WILLING[0]) for row in _DENIALS if row[0] != "root" and row[1] == PRINCIPAL),
     *_TRUSTS,
     *_ACROSS,
 ]
