@@ -30,6 +30,7 @@ class Principal(Struct, frozen=True, kw_only=True):
     issued_at: datetime | None = None
     expires_at: datetime | None = None
     assumed_by: str | None = None  # who took the role: a service principal such as `ec2.amazonaws.com`, or an ARN
+    assumed_by_id: str | None = None  # of a federated user: the AIDA... of the user for whom it stands
     # Only in credentials that the metadata service handed out.
     source_instance_arn: str | None = None
     source_vpc: str | None = None

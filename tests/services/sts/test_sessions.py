@@ -103,10 +103,29 @@ def test_a_guest_of_one_who_is_gone_is_no_guest_of_the_next_of_that_name(house, 
         batch.describe_job_queues()
 
 
+def test_a_guest_of_a_user_that_moves_stays_the_user_s_guest(house, person, client_of) -> None:
+    anna = person("anna")
+    anna.may(allow(["sts:GetFederationToken", "batch:DescribeJobQueues"]))
+    answer = anna.client("sts").get_federation_token(Name="guest", Policy=document(allow("*")))
+    batch = client_of(answer, "batch")
+    iam = house.client("iam")
+    iam.update_user(UserName="anna", NewUserName="bea", NewPath="/team/")
+    batch.describe_job_queues()
+    person("anna").may(allow("*"))  # Another one, under the name that the guest's user had.
+    batch.describe_job_queues()
+    with refused("AccessDeniedException"):
+        batch.describe_job_definitions()
+    iam.delete_user_policy(UserName="bea", PolicyName="given")
+    with refused("AccessDeniedException"):
+        batch.describe_job_queues()
+
+
 def test_names_of_guests_have_2_to_32_letters(house) -> None:
     sts = unchecked(house.client("sts"))
     with refused("ValidationError", status=400):
         sts.get_federation_token(Name="g" * 33)
+    with refused("ValidationError", status=400):
+        sts.get_federation_token(Name="g")
 
 
 def test_ended_sessions_are_refused_in_the_form_of_each_protocol(house, person, client_of) -> None:

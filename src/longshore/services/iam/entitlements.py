@@ -40,7 +40,7 @@ def policies_of(transaction: Transaction, principal: Principal) -> Policies:
     version = store.version(transaction, principal.account)
     key = (
         principal.account, version, principal.arn, principal.user_id, principal.role_id, principal.session_policies,
-        (principal.assumed_by, principal.issued_at) if principal.kind == "federated-user" else None,
+        (principal.assumed_by, principal.assumed_by_id, principal.issued_at) if principal.kind == "federated-user" else None,
     )  # fmt: skip
     found = _policies.get(key)
     if found is None:
@@ -100,6 +100,10 @@ def _identity(transaction: Transaction, principal: Principal) -> Role | User | N
     if principal.kind == "federated-user" and principal.assumed_by:
         # A federated user stands in for the user who asked for the session; the session policies narrow it.
         user = store.find(transaction, User, principal.account, principal.assumed_by.rsplit("/", 1)[-1])
+        if principal.assumed_by_id is not None:
+            is_named_so = user is not None and user.user_id == principal.assumed_by_id
+            return user if is_named_so else _moved(transaction, principal.account, principal.assumed_by_id)
+        # A session of an earlier release knows the name alone.
         # One who was made under the name since then is somebody else.
         is_same = user is not None and principal.issued_at is not None and user.created_at <= principal.issued_at
         return user if is_same else None
@@ -110,9 +114,13 @@ def _identity(transaction: Transaction, principal: Principal) -> Role | User | N
         if principal.issued_at is None:
             return None  # A key is looked up with its user's name of now.
         # A session knows the name that the user had then.
-        users = store.listed(transaction, User, principal.account)
-        return next((each for each in users if each.user_id == principal.user_id), None)
+        return _moved(transaction, principal.account, principal.user_id)
     return None
+
+
+def _moved(transaction: Transaction, account: str, user_id: str) -> User | None:
+    """The user of that id, whatever the name is now."""
+    return next((each for each in store.listed(transaction, User, account) if each.user_id == user_id), None)
 
 
 def _document(transaction: Transaction, account: str, policy_arn: str) -> str | None:

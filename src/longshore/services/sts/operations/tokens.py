@@ -51,6 +51,7 @@ def get_federation_token(call: Call, request: Request) -> Response:
         issued_at=call.now,
         expires_at=call.now + timedelta(seconds=_duration(call, request)),
         assumed_by=caller.arn,
+        assumed_by_id=caller.user_id if caller.kind == "user" else None,
     )
     made = sessions.mint(call.house.sealer, call.ids, session)
     sent = policies or request.get("Tags")
