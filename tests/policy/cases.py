@@ -9,6 +9,7 @@ without a value in NotResource. What of it can still be drawn, the reference cal
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from typing import Any
 
 Json = dict[str, Any]
@@ -199,7 +200,8 @@ def request_context(draw: random.Random, who: Json) -> dict[str, Any]:
                 context[key.lower()] = draw.choice(values)
         for key in several:
             if draw.random() < 0.65:
-                context[key.lower()] = draw.sample(values, draw.randint(2, min(3, len(values))))
+                least = 2 if key == "aws:TagKeys" else 1  # whether a list of one may be a variable is not said
+                context[key.lower()] = draw.sample(values, draw.randint(least, min(3, len(values))))
     if "user_name" in who:
         context["aws:username"] = who["user_name"]
     return context
@@ -372,6 +374,8 @@ def make(seed: int, number: int) -> Json:
             "action": draw.choice(ACTIONS),
             "resource": draw.choice(resources(owner) + resources(owner) + elsewhere),
         }
+    if not is_trust and who["kind"] != "service" and case["resource"].startswith("arn:aws:s3") and draw.random() < 0.5:
+        case["owner"] = draw.choice([HERE, THERE])
     has_policies = who["kind"] in ("user", "assumed-role", "federated-user")
     has_session = who["kind"] in ("assumed-role", "federated-user") and draw.random() < (
         0.5 if who["kind"] == "assumed-role" else 0.85
@@ -379,6 +383,7 @@ def make(seed: int, number: int) -> Json:
     has_boundary = who["kind"] in ("user", "assumed-role") and draw.random() < 0.3
     levels = draw.choice([1, 2, 3]) if who["kind"] != "service" and draw.random() < 0.25 else 0
     if has_policies and not is_trust and draw.random() < 0.3:
+        case.pop("owner", None)
         nothing = {"boundary": None, "session": [], "service_control": [], "resource_policy": None, "is_trust": False}
         if who["kind"] == "federated-user":
             nothing["session"] = [{"Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}]
@@ -400,3 +405,18 @@ def make(seed: int, number: int) -> Json:
         else None,
         "is_trust": is_trust,
     }
+
+
+def neighbours(seed: int, number: int, case: Json) -> Iterator[Json]:
+    """Other questions to the same policies, each a little different from the case's."""
+    draw = random.Random(f"{seed}/{number}/neighbours")
+    keys = list(case["context"])
+    for key in draw.sample(keys, 3):
+        yield case | {"context": {name: value for name, value in case["context"].items() if name != key}}
+    other = request_context(draw, case["who"])
+    yield case | {"context": other}
+    for key in draw.sample(sorted(case["context"].keys() & other.keys()), 3):
+        yield case | {"context": case["context"] | {key: other[key]}}
+    yield case | {"action": draw.choice(ACTIONS)}
+    yield case | {"resource": draw.choice(resources(HERE))}
+    yield case

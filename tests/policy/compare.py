@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from longshore.aws.principal import Principal
 from longshore.policy import evaluate
-from longshore.policy.document import parse
+from longshore.policy.document import Document, parse
 from policy import cases, reference
 
 Json = dict[str, Any]
@@ -35,41 +35,68 @@ class Outcome(NamedTuple):
     disagreements: list[Disagreement]
 
 
-def of_the_evaluator(case: Json) -> list[tuple[str, str]]:
-    """Decision and reason, by each public way to ask."""
+def compiled(document: Json) -> Document:
+    return parse(json.dumps(document))
 
-    def compiled(document: Json) -> Any:
-        return parse(json.dumps(document))
 
-    question = evaluate.Question(Principal(**case["who"]), case["action"], case["resource"], case["context"])
-    boundary, on_the_resource = case["boundary"], case["resource_policy"]
-    policies = evaluate.Policies(
+def compiled_policies(case: Json) -> evaluate.Policies:
+    boundary = case["boundary"]
+    return evaluate.Policies(
         identity=tuple(compiled(one) for one in case["identity"]),
         boundary=None if boundary is None else compiled(boundary),
         session=tuple(compiled(one) for one in case["session"]),
         service_control=tuple(tuple(compiled(one) for one in level) for level in case["service_control"]),
     )
-    if on_the_resource is None:
-        answers = [evaluate.evaluate(question, policies), *(evaluate.decide(question, policies) for _ in range(2))]
-    else:
+
+
+def question_of(case: Json) -> evaluate.Question:
+    return evaluate.Question(Principal(**case["who"]), case["action"], case["resource"], case["context"])
+
+
+def in_words(decision: evaluate.Decision) -> tuple[str, str]:
+    word = "allowed" if decision.allowed else "explicitDeny" if decision.is_explicit else "implicitDeny"
+    return word, decision.because
+
+
+def of_the_evaluator(case: Json) -> list[tuple[str, str]]:
+    """Decision and reason, by each public way to ask."""
+    question, policies, on_the_resource = question_of(case), compiled_policies(case), case["resource_policy"]
+    owner = case.get("owner")
+    if on_the_resource is not None:
         kind: Any = "trust" if case["is_trust"] else None
-        answers = [evaluate.evaluate(question, policies, compiled(on_the_resource), kind)]
-    return [
-        ("allowed" if one.allowed else "explicitDeny" if one.is_explicit else "implicitDeny", one.because)
-        for one in answers
-    ]
+        return [in_words(evaluate.evaluate(question, policies, compiled(on_the_resource), kind, owner=owner))]
+    answers = [evaluate.evaluate(question, policies, owner=owner)]
+    if owner is None:
+        answers += [evaluate.decide(question, policies), evaluate.decide(question, policies)]
+    return [in_words(one) for one in answers]
 
 
-def disagree(case: Json) -> tuple[str, str] | None:
-    """What the two say, where they differ. May raise `reference.Unsettled`."""
+def disagree(case: Json, said: list[tuple[str, str]] | None = None) -> tuple[str, str] | None:
+    """What the two say, where they differ. `said`: what the evaluator says, where known. May raise `reference.Unsettled`."""
     answer = reference.decide(**case)
     reasons = answer.reasons
-    if case["resource_policy"] is None and case["resource"].split(":")[4:5] in ([], [""], [case["who"]["account"]]):
+    is_across = reference.is_of_another_account(case["who"], case["resource"], case.get("owner"))
+    if case["resource_policy"] is None and not is_across:
         reasons = reasons[:1]  # all on the caller's side, where the order is known
     wanted = {reference.text_of(answer, reason, case["action"]) for reason in reasons} or {""}
-    for decision, because in of_the_evaluator(case):
+    for decision, because in said if said is not None else of_the_evaluator(case):
         if decision != answer.decision or because not in wanted:
             return f"{answer.decision} {sorted(wanted)}", f"{decision} {because!r}"
+    return None
+
+
+def misremembered(seed: int, number: int, case: Json) -> Disagreement | None:
+    """What `decide` says of questions that are like one it has answered: does it take one for the other?"""
+    policies = compiled_policies(case)
+    evaluate.decide(question_of(case), policies)
+    for other in cases.neighbours(seed, number, case):
+        said = [in_words(evaluate.decide(question_of(other), policies))]
+        try:
+            texts = disagree(other, said)
+        except reference.Unsettled:
+            continue
+        if texts is not None:
+            return Disagreement(number, other | {"asked before": case}, *texts)
     return None
 
 
@@ -152,6 +179,10 @@ def compare(seed: int, first: int, count: int) -> Outcome:
             texts = disagree(least)
             assert texts is not None
             found.append(Disagreement(number, least, *texts))
+        elif case["resource_policy"] is None and "owner" not in case and number % 4 == 0:
+            counts["with neighbours"] += 1
+            if wrong := misremembered(seed, number, case):
+                found.append(wrong)
     return Outcome(counts, found)
 
 

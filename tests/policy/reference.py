@@ -315,6 +315,11 @@ def narrows_by_principal_arn(statement: Json) -> bool:
     )
 
 
+def is_of_another_account(who: Json, resource: str, owner: str | None) -> bool:
+    account = owner or (resource.split(":")[4] if resource != "*" else "")
+    return account not in ("", who["account"])
+
+
 def decide(
     who: Json,
     action: str,
@@ -327,8 +332,12 @@ def decide(
     service_control: list[list[Json]],
     resource_policy: Json | None,
     is_trust: bool,
+    owner: str | None = None,
 ) -> Answer:
-    """`who`: kind, account, arn, user_id, and of a role session role_arn and role_id. Keys of `context` in lower case."""
+    """`who`: kind, account, arn, user_id, and of a role session role_arn and role_id. Keys of `context` in lower case.
+
+    `owner`: the account whose the resource is, where its ARN does not tell.
+    """
     on_the_resource = TRUST if is_trust else RESOURCE
 
     def says(documents: list[Json], effect: str) -> bool:
@@ -384,8 +393,7 @@ def decide(
         if is_silent
     ]
 
-    owner = resource.split(":")[4] if resource != "*" else ""
-    is_across = bool(owner) and owner != who["account"]
+    is_across = is_of_another_account(who, resource, owner)
 
     # 3. Who is of another account, and who wants a role, must be allowed by the resource as well.
     if (is_across or is_trust) and not granted:
