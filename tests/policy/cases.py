@@ -356,6 +356,49 @@ def one_point(draw: random.Random, case: Json) -> Json:
     return {"Version": draw.choice(["2012-10-17", "2012-10-17", "2012-10-17", "2008-10-17"]), "Statement": statements}
 
 
+ALL: Json = {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}
+OTHERWISE: Json = {
+    "Version": "2012-10-17",
+    "Statement": {"Effect": "Allow", "Action": "s3:ListBucket", "Resource": "*"},
+}
+
+
+def who_allows(draw: random.Random, case: Json, *, is_trust: bool) -> Json:
+    """Which kinds of policy allow all and which are silent, and in which way the resource's own policy names the caller."""
+    who = case["who"]
+
+    def either() -> Json:
+        return draw.choice([ALL, OTHERWISE])
+
+    is_session = who["kind"] in ("assumed-role", "federated-user")
+    allowing: Json = {"Effect": "Allow", "Principal": principals(draw, who, is_trust), "Action": case["action"]}
+    if draw.random() < 0.3 and "aws:principalarn" in case["context"]:
+        arn = case["context"]["aws:principalarn"]
+        wanted = draw.choice([arn, arn, arn.rpartition(":")[0] + ":*", f"arn:aws:iam::{THERE}:role/eve"])
+        allowing["Condition"] = {
+            draw.choice(["ArnEquals", "ArnLike", "StringEquals", "StringLike"]): {"aws:PrincipalArn": wanted}
+        }
+    statements = [allowing]
+    if draw.random() < 0.25:
+        denying = {"Effect": "Deny", "Action": case["action"]}
+        if is_trust or draw.random() < 0.3:
+            statements.append(denying | {"Principal": principals(draw, who, is_trust)})
+        else:
+            statements.append(denying | {"NotPrincipal": spared(draw, who)})
+    if not is_trust:
+        statements = [one | {"Resource": "*"} for one in statements]
+    return case | {
+        "identity": [either() for _ in range(draw.choice([0, 1, 1]))] if is_session or who["kind"] == "user" else [],
+        "boundary": either() if who["kind"] in ("user", "assumed-role") and draw.random() < 0.4 else None,
+        "session": [either() for _ in range(draw.choice([0, 1, 1, 2]))] if is_session else [],
+        "service_control": [[either()] for _ in range(draw.choice([0, 0, 0, 0, 1, 2]))]
+        if who["kind"] != "service"
+        else [],
+        "resource_policy": {"Version": "2012-10-17", "Statement": statements},
+        "is_trust": is_trust,
+    }
+
+
 def make(seed: int, number: int) -> Json:
     """The case as the arguments of `reference.decide`."""
     draw = random.Random(f"{seed}/{number}")
@@ -388,6 +431,8 @@ def make(seed: int, number: int) -> Json:
         if who["kind"] == "federated-user":
             nothing["session"] = [{"Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}]
         return case | nothing | {"identity": [one_point(draw, case)]}
+    if case["resource"] != "*" and draw.random() < 0.25:
+        return who_allows(draw, case, is_trust=is_trust)
     with_resource_policy = is_trust or (
         case["resource"] != "*" and draw.random() < (0.95 if who["kind"] == "service" else 0.4)
     )

@@ -15,7 +15,7 @@ from policy import cases, reference
 from policy.compare import Outcome, compare, in_processes, told
 
 SEED = int(os.environ.get("LONGSHORE_SEED", "1"))
-COUNT = int(os.environ.get("LONGSHORE_CASES", "2500"))
+COUNT = int(os.environ.get("LONGSHORE_CASES", "2000"))
 
 
 @pytest.fixture(scope="module")
@@ -72,16 +72,34 @@ def test_a_wrong_statement_of_a_rule_would_be_seen(monkeypatch: pytest.MonkeyPat
     def each_is_any(operator: str, key: str, wanted: list[Any], version: str, context: dict[str, Any]) -> bool:
         return right_holds(operator.replace("ForAnyValue", "ForAllValues"), key, wanted, version, context)
 
+    right_spared, right_ways = reference.is_spared, reference.ways_named
+
+    def whoever_has_a_boundary(element: Any, who: dict[str, Any], has_boundary: bool) -> bool:
+        return right_spared(element, who, False)
+
+    def a_role_is_its_session(element: Any, who: dict[str, Any]) -> set[str]:
+        return {reference.DIRECT if way == reference.AS_ROLE else way for way in right_ways(element, who)}
+
+    def an_account_is_its_user(element: Any, who: dict[str, Any]) -> set[str]:
+        return {reference.DIRECT if way == reference.ACCOUNT else way for way in right_ways(element, who)}
+
     wrong: dict[str, object] = {
         "fits": whatever_the_case,
         "arn_fits": across_colons,
         "condition_holds": absent_is_false,
+        "is_spared": whoever_has_a_boundary,
+        "ways_named": a_role_is_its_session,
+        "is_of_another_account": lambda who, resource, owner: False,
         "account_forms": lambda account: [account],
         "substituted": lambda text, version, context: reference.pattern_of(text),
     }
     monkeypatch.setattr("policy.compare.minimal", lambda case: case)
     unseen = []
-    for name, mistake in [*wrong.items(), ("condition_holds", each_is_any)]:
+    for name, mistake in [
+        *wrong.items(),
+        ("condition_holds", each_is_any),
+        ("ways_named", an_account_is_its_user),
+    ]:
         with monkeypatch.context() as patch:
             patch.setattr(reference, name, mistake)
             if not any(compare(SEED, first, 50).disagreements for first in range(0, 1000, 50)):
