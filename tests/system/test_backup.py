@@ -80,7 +80,7 @@ def backup(stopped: Path) -> Path:
 
 
 def test_a_backup_under_load_has_all_that_was_acknowledged_before_and_serves_elsewhere(tmp_path: Path) -> None:
-    server = Server(tmp_path / "state")
+    server = Server(tmp_path / "state", "--iam-quota", "RolesPerAccount=1000000")
     iam = server.client("iam")
     iam.create_user(UserName="Ann")
     allowed = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:*", "Resource": "*"}]}

@@ -99,8 +99,12 @@ _SAFE_DEVICE_FOLDERS = ("/dev/nvidia", "/dev/dri/", "/dev/infiniband/")
 # Where the program sits that is PID 1 of a container with an init, and what it does: hands signals on, buries orphans.
 INIT = "/.longshore/busybox"  # By its own name: it does what it is called.
 _INIT_SCRIPT = (
+    # The traps come first: a signal that meets a PID 1 without one is lost. What comes too early is kept.
+    "child= early=\n"
+    "for name in HUP INT QUIT TERM USR1 USR2; do\n"
+    """trap 'if [ "$child" ]; then kill -'$name' $child 2>/dev/null; else early="$early '$name'"; fi' $name; done\n"""
     '"$@" & child=$!\n'
-    'for name in HUP INT QUIT TERM USR1 USR2; do trap "kill -$name $child 2>/dev/null" $name; done\n'
+    "for name in $early; do kill -$name $child 2>/dev/null; done\n"
     # A signal interrupts the waiting, whose status then means nothing while the child is there.
     "while :; do wait $child; status=$?; kill -0 $child 2>/dev/null || exit $status; done\n"
 )
