@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -144,3 +146,34 @@ def test_what_was_found_lacks_nothing_of_itself_and_of_what_was_before_it(mark: 
 def test_the_salts_of_logs_go_round() -> None:
     last = Mark(3, 0, ((1 << 32) - 1, 5))
     assert not last.lacks(Mark(1, 0, (0, 9))) and Mark(1, 0, (0, 9)).lacks(last)
+
+
+_SERVING = """
+import asyncio, subprocess, sys
+from pathlib import Path
+from longshore.store.engine import open_store
+
+path = Path(sys.argv[1])
+look = (
+    "import sqlite3, sys; database = sqlite3.connect(f'file:{sys.argv[1]}?mode=ro', uri=True);"
+    "database.execute('SELECT count(*) FROM sqlite_schema').fetchone(); database.close()"
+)
+
+async def serve():
+    store = open_store(path)
+    for number in range(20):
+        await store.write(lambda transaction: transaction._connection.execute(f"CREATE TABLE t{number} (x)"))
+        subprocess.run([sys.executable, "-c", look, str(path)], check=True)
+        store.read(lambda transaction: transaction._connection.execute("SELECT count(*) FROM sqlite_schema").fetchone())
+    store.close()
+
+asyncio.run(serve())
+"""
+
+
+def test_another_program_that_looks_into_the_database_does_no_harm(tmp_path: Path) -> None:
+    """It once ended the server: whoever closes a file that SQLite has locked, loses the lock."""
+    done = subprocess.run(
+        [sys.executable, "-c", _SERVING, str(tmp_path / "longshore.db")], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, (done.returncode, done.stderr)

@@ -232,6 +232,8 @@ class SqliteStore:
         if self._reader is not self._writer:
             self._reader.close()
         self._writer.close()
+        if self._witness is not None:
+            self._witness.forget()
 
     def _run_batch(self, loop: asyncio.AbstractEventLoop) -> None:
         answers: list[tuple[asyncio.Future[Any], Any, BaseException | None]] = []
@@ -347,6 +349,7 @@ def open_store(path: Path | None) -> SqliteStore:
         witness.note()
     except BaseException:
         writer.close()
+        witness.forget()
         raise
     reader = _connect(str(path))
     reader.execute("PRAGMA query_only=ON")

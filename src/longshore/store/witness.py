@@ -59,6 +59,7 @@ class Witness:
         self._path = place(database)
         self._index_path = database.with_name(f"{database.name}-shm")
         self._index: mmap.mmap | None = None
+        self._opened: int | None = None  # SQLite's index of the log
         self._note: mmap.mmap | None = None
         self._number = 0
 
@@ -90,9 +91,7 @@ class Witness:
             return self._look()
         finally:
             connection.close()
-            if self._index is not None:
-                self._index.close()  # The next who opens the database makes it anew.
-                self._index = None
+            self.forget()  # The next who opens the database makes it anew.
 
     def begin(self) -> None:
         opened = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -117,26 +116,37 @@ class Witness:
 
     def end(self, *, is_whole: bool) -> None:
         """`is_whole`: the database is about to be closed, and SQLite takes its log into it and away."""
-        for each in (self._note, self._index):
-            if each is not None:
-                each.close()
-        self._note = self._index = None
+        if self._note is not None:
+            self._note.close()
+            self._note = None
         if is_whole:
             self._path.unlink(missing_ok=True)
 
+    def forget(self) -> None:
+        """Lets go of SQLite's index of the log; when nobody in this process has the database open, and not before.
+
+        A process that closes any file loses all its locks on it, SQLite's own too: then the next program that looked into the
+        database would take itself for the first, cut the index short under the server's feet, and end it (SIGBUS; it happened).
+        Source: fcntl(2), "Advisory record locking"; SQLite, "How To Corrupt An SQLite Database File", 2.2.
+        """
+        if self._index is not None:
+            self._index.close()
+            self._index = None
+        if self._opened is not None:
+            os.close(self._opened)
+            self._opened = None
+
     def _look(self) -> Mark | None:
         """None: there is no log, or no index of it."""
-        if self._index is None:
+        if self._opened is None:
             try:
-                opened = os.open(self._index_path, os.O_RDONLY | os.O_CLOEXEC)
+                self._opened = os.open(self._index_path, os.O_RDONLY | os.O_CLOEXEC)
             except FileNotFoundError:
                 return None
-            try:
-                if os.fstat(opened).st_size < _INDEX_BYTES:
-                    return None
-                self._index = mmap.mmap(opened, _INDEX_BYTES, prot=mmap.PROT_READ)
-            finally:
-                os.close(opened)
+        if self._index is None:
+            if os.fstat(self._opened).st_size < _INDEX_BYTES:
+                return None
+            self._index = mmap.mmap(self._opened, _INDEX_BYTES, prot=mmap.PROT_READ)
         if not self._index[_IS_THERE_AT]:
             return None
         (frames,), (backfilled,) = (_NATIVE.unpack_from(self._index, at) for at in (_FRAMES_AT, _BACKFILLED_AT))
