@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import text
 
-from longshore.store.engine import open_store
+from longshore.store.engine import Transaction, open_store
+from longshore.store.statement import Statement
 from longshore.store.witness import LogIsTorn, Mark, place
 from store.test_crash import check, killed_after
 from store.writing_until_killed import ALL
@@ -148,32 +152,34 @@ def test_the_salts_of_logs_go_round() -> None:
     assert not last.lacks(Mark(1, 0, (0, 9))) and Mark(1, 0, (0, 9)).lacks(last)
 
 
-_SERVING = """
-import asyncio, subprocess, sys
-from pathlib import Path
-from longshore.store.engine import open_store
-
-path = Path(sys.argv[1])
-look = (
-    "import sqlite3, sys; database = sqlite3.connect(f'file:{sys.argv[1]}?mode=ro', uri=True);"
-    "database.execute('SELECT count(*) FROM sqlite_schema').fetchone(); database.close()"
-)
-
-async def serve():
-    store = open_store(path)
-    for number in range(20):
-        await store.write(lambda transaction: transaction._connection.execute(f"CREATE TABLE t{number} (x)"))
-        subprocess.run([sys.executable, "-c", look, str(path)], check=True)
-        store.read(lambda transaction: transaction._connection.execute("SELECT count(*) FROM sqlite_schema").fetchone())
-    store.close()
-
-asyncio.run(serve())
+# SQLite's lock that says that the index of the log is in use. Source: its os_unix.c, UNIX_SHM_DMS.
+_TAKE_THE_LOCK = """
+import fcntl, sys
+with open(sys.argv[1], "r+b") as index:
+    try:
+        fcntl.lockf(index, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 128)
+    except OSError:
+        sys.exit(0)
+sys.exit("the index is nobody's: whoever looks into the database now cuts it short")
 """
 
 
-def test_another_program_that_looks_into_the_database_does_no_harm(tmp_path: Path) -> None:
-    """It once ended the server: whoever closes a file that SQLite has locked, loses the lock."""
-    done = subprocess.run(
-        [sys.executable, "-c", _SERVING, str(tmp_path / "longshore.db")], capture_output=True, text=True, timeout=60
-    )
-    assert done.returncode == 0, (done.returncode, done.stderr)
+def _make(transaction: Transaction, name: str) -> None:
+    transaction.run(Statement(text(f"CREATE TABLE {name} (x)")))
+
+
+def test_another_program_that_looks_into_the_database_finds_it_in_use(tmp_path: Path) -> None:
+    """Whoever closes a file that SQLite has locked loses the lock; and the next who looked ended the server by SIGBUS."""
+
+    async def serve() -> None:
+        store = open_store(tmp_path / "longshore.db")
+        try:
+            for number in range(3):
+                await store.write(partial(_make, name=f"t{number}"))
+                line = [sys.executable, "-c", _TAKE_THE_LOCK, str(tmp_path / "longshore.db-shm")]
+                done = subprocess.run(line, capture_output=True, text=True, timeout=20)
+                assert done.returncode == 0, done.stderr
+        finally:
+            store.close()
+
+    asyncio.run(serve())
