@@ -369,7 +369,7 @@ def test_a_deny_on_a_resource_whose_variable_has_no_value_denies_nothing() -> No
 
 
 def test_ten_policies_of_ten_statements_are_decided_in_time() -> None:
-    """All hundred speak of the action, with wildcards, variables and conditions; the last one allows. The aim is 50 us."""
+    """All hundred speak of the action, with wildcards, variables and conditions; the last one allows. The bar is 50 us."""
 
     def statement(i: int, j: int) -> dict[str, Any]:
         return {
@@ -390,16 +390,15 @@ def test_ten_policies_of_ten_statements_are_decided_in_time() -> None:
     queue = f"arn:aws:batch:us-east-1:{ACCOUNT}:job-queue/team9-9-1"
     question = Question(USER, "batch:SubmitJob", queue, context)
     assert evaluate(question, held).allowed
-    best = min(_seconds(lambda: evaluate(question, held), 100) for _ in range(5))
-    assert best < 300e-6  # Six times the aim: other work shares the machine. bench and the report have the true figure.
+    # Of the processor's time, the best of many short tries: other work on the machine spoils most of them, not all.
+    assert min(_seconds(lambda: evaluate(question, held), 50) for _ in range(30)) < 50e-6
 
 
 def test_a_decision_that_was_asked_before_is_looked_up() -> None:
     held = Policies(tuple(doc(*(allow(f"s3:Get{i}{j}*") for j in range(10)), allow(ACTION)) for i in range(10)))
     question = Question(USER, ACTION, RESOURCE, {})
     assert decide(question, held).allowed
-    best = min(_seconds(lambda: decide(question, held), 1000) for _ in range(5))
-    assert best < 30e-6  # Six times the aim, as above.
+    assert min(_seconds(lambda: decide(question, held), 500) for _ in range(30)) < 5e-6
 
 
 def _seconds(work: Any, times: int) -> float:

@@ -44,6 +44,12 @@ _ABSENT = frozenset(
 )
 
 
+def _name(arn: str) -> str:
+    found = _ROLE.fullmatch(arn)
+    assert found is not None
+    return found[1]
+
+
 def documents(row: Row) -> list[dict[str, Any]]:
     own = [*row.identity, *row.session, *(each for level in row.control for each in level)]
     return own + [each for each in (row.boundary, row.resource_policy) if each]
@@ -187,9 +193,9 @@ class Stage:
             if action == "sts:AssumeRole":
                 client.assume_role(RoleArn=row.resource, RoleSessionName="taken")
             elif action == "iam:TagRole":
-                client.tag_role(RoleName=_ROLE.fullmatch(row.resource)[1], Tags=request_tags(row))  # type: ignore[index]
+                client.tag_role(RoleName=_name(row.resource), Tags=request_tags(row))
             else:
-                client.get_role(RoleName=_ROLE.fullmatch(row.resource)[1])  # type: ignore[index]
+                client.get_role(RoleName=_name(row.resource))
         except ClientError as error:
             # Two tags whose keys differ by case alone are refused, but by the one who was allowed.
             return error.response["Error"]["Message"] if error.response["Error"]["Code"] == "AccessDenied" else None

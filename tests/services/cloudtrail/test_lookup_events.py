@@ -374,3 +374,21 @@ def test_records_of_an_earlier_release_are_read(house, trail) -> None:
     house.loop.run_until_complete(write())
     (event,) = trail("EventId", "a-b-c")
     assert event["EventName"] == "GetRole" and record(event)["userIdentity"] == {"type": "Root"}
+
+
+def test_a_call_whose_details_can_not_be_written_holds_up_none(house, trail) -> None:
+    from longshore.aws.principal import root
+    from longshore.gateway.ports import TrailEntry
+
+    unwritable = "\ud800"  # half of a character
+    entry = TrailEntry(
+        time=house.clock.now(), request_id="r", principal=root(ACCOUNT), service="iam", operation="GetRole", region=REGION,
+        source_ip="127.0.0.1", user_agent="", read_only=True, request={"RoleName": unwritable},
+        error_code="NoSuchEntity", error_message=unwritable,
+    )  # fmt: skip
+    house.assembly.trail.record(entry)
+    house.client("iam").create_user(UserName="after")
+    assert trail("EventName", "CreateUser")
+    (event,) = trail("EventName", "GetRole")
+    kept = record(event)
+    assert kept["errorCode"] == "NoSuchEntity" and kept["errorMessage"] is None and kept["requestParameters"] is None

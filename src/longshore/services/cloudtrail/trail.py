@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import structlog
+from msgspec.structs import replace
 
 from longshore.aws.clock import milliseconds
 from longshore.aws.principal import Principal
@@ -90,7 +91,7 @@ class Trail:
             del self._waiting[: len(portion)]
 
     def _write(self, transaction: Transaction, entries: list[Any]) -> None:
-        store.add(transaction, [row for entry in entries for row in self._rows(entry)])
+        store.add(transaction, [row for entry in entries for row in self._rows_of(entry)])
         for entry in entries:
             if entry.error_code in REFUSALS:
                 self._tell(transaction, entry)
@@ -102,6 +103,14 @@ class Trail:
             settings = self._house.settings
             oldest = milliseconds(self._house.clock.now()) - settings.trail_days * _DAY_MS
             store.trim(transaction, kept=settings.trail_records, oldest=oldest, limit=2 * _TRIMMED_AFTER)
+
+    def _rows_of(self, entry: Any) -> list[dict[str, Any]]:
+        """One call whose details can't be written down is kept without them: it holds up none of the others."""
+        try:
+            return list(self._rows(entry))
+        except Exception:
+            log.exception("a call is recorded without its details", service=entry.service, operation=entry.operation)
+            return list(self._rows(replace(entry, request=None, response=None, error_message=None)))
 
     def _rows(self, entry: Any) -> Iterator[dict[str, Any]]:
         principal: Principal = entry.principal

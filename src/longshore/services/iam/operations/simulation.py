@@ -151,9 +151,12 @@ def _resources(request: Request) -> list[str]:
 def _holder(call: Call, arn: str) -> Holder:
     """The user, group or role of an ARN; of a session, its role. InvalidInput, NoSuchEntity."""
     entity, session = _ENTITY.fullmatch(arn), _SESSION.fullmatch(arn)
-    if entity is None and session is None:
+    if entity is not None:
+        account, kind, name = entity.groups()
+    elif session is not None:
+        account, kind, name = session[1], "role", session[2]
+    else:
         raise _invalid(f"Invalid Entity Arn: {arn} does not clearly define entity type and name.")
-    account, kind, name = entity.groups() if entity is not None else (session[1], "role", session[2])  # type: ignore[index]
     found = sources.find(call.transaction, call.account, kind, name) if account == call.account else None
     if found is None or (entity is not None and found.arn != arn):
         raise rules.missing(f"The {kind} with name {name} cannot be found.")
