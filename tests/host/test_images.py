@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import bz2
+import contextlib
 import gzip
 import io
 import json
@@ -12,7 +13,7 @@ import tempfile
 import threading
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -268,6 +269,31 @@ def test_many_may_import_at_once(store: ImageStore, plain: Path, tmp_path: Path)
     assert len(store.names()) == 6
     assert len({each.digest for each in store.names()}) == 4
     assert all(store.rootfs(each.digest).is_dir() for each in store.names())
+
+
+@needs_programs
+def test_an_image_that_is_named_while_names_are_read_stays(
+    store: ImageStore, plain: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is thrown away is decided under the image's lock; a list of names from before it would be out of date."""
+    store.import_file("x", plain)
+    digest = store.names()[0].digest
+    held = store.hold(digest)
+    assert held is not None
+    store._name_file(str(images.parse_name("x"))).unlink()  # as it is between unpacking and naming
+    real = images._locked
+
+    @contextlib.contextmanager
+    def named_just_before(file: Path) -> Iterator[bool]:
+        if file == store._place(digest) / "lock":
+            store._name("docker.io/library/x:latest", digest)
+            os.close(held)
+        with real(file) as is_ours:
+            yield is_ours
+
+    monkeypatch.setattr(images, "_locked", named_just_before)
+    assert store.collect() == []
+    assert store.rootfs(digest).is_dir()
 
 
 def test_an_unreachable_registry_is_told_with_the_way_out(store: ImageStore) -> None:

@@ -147,11 +147,9 @@ class ImageStore:
     def collect(self) -> list[str]:
         """Throws away what has no name and no container, and what the dead left behind. The digests that went."""
         gone = []
-        named = {each.digest for each in self.names()}
         for place in self._unpacked().iterdir() if self._unpacked().is_dir() else ():
-            digest = f"sha256:{place.name}"
-            if digest not in named and self._throw_away(place):
-                gone.append(digest)
+            if self._throw_away(place):
+                gone.append(f"sha256:{place.name}")
         for place in self._works().iterdir() if self._works().is_dir() else ():
             with _locked(place / "lock") as is_ours:
                 if is_ours or _was_left_without_lock(place):
@@ -230,7 +228,8 @@ class ImageStore:
 
     def _throw_away(self, place: Path) -> bool:
         with _locked(place / "lock") as is_ours:
-            if not is_ours:
+            # Whoever gives an image a name holds it meanwhile: only now, locked, is it certain that it has none.
+            if not is_ours or self._is_named(f"sha256:{place.name}"):
                 return False
             with self._work() as work:
                 try:
@@ -238,6 +237,9 @@ class ImageStore:
                 except FileNotFoundError:
                     return False
         return True
+
+    def _is_named(self, digest: str) -> bool:
+        return any(each.digest == digest for each in self.names())
 
     @contextlib.contextmanager
     def _work(self) -> Iterator[Path]:
