@@ -38,12 +38,13 @@ from longshore.services.iam import entitlements, identities, last_used
 from longshore.services.iam.service import SERVICE as IAM
 from longshore.services.logs.service import SERVICE as LOGS
 from longshore.services.sts import sessions
+from longshore.services.sts.operations.identity import KEYS
 from longshore.services.sts.service import SERVICE as STS
 from longshore.settings import Settings
 from longshore.store.engine import Store, Transaction
 
 # What is handed to rooms here. All else that is found beside it is a room's own memory.
-_PORTS = ("imds", "machines", USES)
+_PORTS = ("imds", "machines", USES, KEYS)
 
 SERVICES = {room.name: room for room in (IAM, STS, EC2, ECS, BATCH, LOGS, CLOUDTRAIL)}
 
@@ -105,11 +106,17 @@ class Assembly:
         metadata = MetadataService(house, responder(house))
         house.ports["imds"] = metadata
         house.ports[USES] = (last_used.observe,)
+        house.ports[KEYS] = self._account_of_key
         self.indoors = Indoors(house, self.gateway, metadata)
         # `local` machines need the supervisor: run.py makes them.
         self.use(MemoryMachines(house, self.indoors) if settings.machines == "memory" else NoMachines())
         self._tasks: list[asyncio.Task[None]] = []
         self._forget()
+
+    def _account_of_key(self, transaction: Transaction, access_key_id: str) -> str | None:
+        if access_key_id == self.root_keys.access_key_id:
+            return self.settings.account
+        return identities.account_of(transaction, access_key_id)
 
     def use(self, machines: Machines) -> None:
         """What instances run on. Before `start`."""

@@ -26,7 +26,7 @@ class HalfGiven(Exception):
     """One of the two environment variables of the root keys is set, and the other is not."""
 
 
-def root_keys(state: Path | None, ids: Ids) -> RootKeys:
+def root_keys(state: Path | None, ids: Ids, account: str) -> RootKeys:
     """From the environment, which is scrubbed of them so that no child inherits them; else made once and kept."""
     access_key_id, secret = os.environ.pop(_ROOT_ID, None), os.environ.pop(_ROOT_SECRET, None)
     if (access_key_id is None) != (secret is None):
@@ -37,7 +37,7 @@ def root_keys(state: Path | None, ids: Ids) -> RootKeys:
             # `longshore env` shows the keys that the server takes now.
             replace_file(state / "root-credentials.json", msgspec.json.encode(made))
         return made
-    fresh = msgspec.json.encode(RootKeys(ids.unique_id("AKIA"), ids.secret()))
+    fresh = msgspec.json.encode(RootKeys(ids.access_key_id("AKIA", account), ids.secret()))
     if state is None:
         return msgspec.json.decode(fresh, type=RootKeys)
     return msgspec.json.decode(_kept(state / "root-credentials.json", lambda: fresh), type=RootKeys)

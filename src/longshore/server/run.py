@@ -86,7 +86,7 @@ async def _serve(settings: Settings, state: Path, *, with_defaults: bool) -> Non
         ids=ids,
         sealer=keys.sealer(state),
         identity_documents=keys.identity_documents(state),
-        root_keys=keys.root_keys(state, ids),
+        root_keys=keys.root_keys(state, ids, settings.account),
     )
     end = asyncio.Event()
     starting = asyncio.current_task()

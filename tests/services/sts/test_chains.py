@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from in_process import ACCOUNT
+from accounts import Account
+from in_process import ACCOUNT, ROOT
+from longshore.aws.ids import account_of_access_key
 from people import allow, document, trust
 from refusals import refused, unchecked
 
@@ -95,16 +97,41 @@ def test_short_sessions_ask_little_of_sts(house, person, client_of) -> None:
             assert caught.value.response["Error"]["Message"].endswith("with session credentials")
 
 
-def test_whose_a_key_is_its_own_account_learns(house, person, client_of) -> None:
+def test_whose_a_key_is_whatever_account_it_is_of(house, person, client_of) -> None:
     anna, bert = person("anna"), person("bert")
     sts = anna.client("sts")
     with refused("AccessDenied", status=403):
         sts.get_access_key_info(AccessKeyId=bert.key["AccessKeyId"])
     anna.may(allow("sts:GetAccessKeyInfo"))
-    for key in (anna.key["AccessKeyId"], bert.key["AccessKeyId"]):
-        assert sts.get_access_key_info(AccessKeyId=key)["Account"] == ACCOUNT
-    with refused("ValidationError", "The access key AKIAAAAAAAAAAAAAAAAA is not known.", status=400):
-        sts.get_access_key_info(AccessKeyId="AKIAAAAAAAAAAAAAAAAA")
+    other = Account(house, "000000000042")
+    session = house.client("sts").get_federation_token(Name="guest")["Credentials"]
+    of_accounts = {
+        anna.key["AccessKeyId"]: ACCOUNT,
+        bert.key["AccessKeyId"]: ACCOUNT,
+        session["AccessKeyId"]: ACCOUNT,
+        ROOT.access_key_id: ACCOUNT,  # Given to the house: by its look it would be another's.
+        other.key_id: "000000000042",
+        "ASIAY34FZKBOKMUTVV7A": "609629065308",  # AWS's own, whose account is known: it is not here.
+    }
+    assert account_of_access_key(ROOT.access_key_id) not in (None, ACCOUNT)
+    for key, account in of_accounts.items():
+        assert sts.get_access_key_info(AccessKeyId=key)["Account"] == account
+        assert other.client("sts").get_access_key_info(AccessKeyId=key)["Account"] == account
+    house.client("iam").delete_access_key(UserName="bert", AccessKeyId=bert.key["AccessKeyId"])
+    assert sts.get_access_key_info(AccessKeyId=bert.key["AccessKeyId"])["Account"] == ACCOUNT
+
+
+def test_keys_that_tell_no_account(house, person) -> None:
+    anna = person("anna")
+    anna.may(allow("sts:GetAccessKeyInfo"))
+    sts = unchecked(anna.client("sts"))
+    for key in ("AKIAIOSFODNN7EXAMPLE", "AKIAI44QH8DHBEXAMPLE", "AKIA7777777777777777", "A" * 16, "A" * 128):
+        with refused("ValidationError", f"The access key {key} is not known.", status=400):
+            sts.get_access_key_info(AccessKeyId=key)
+    for key in ("A", "AKIA-0000-0000-0000-0000", "A" * 129):
+        with refused("ValidationError", status=400) as caught:
+            sts.get_access_key_info(AccessKeyId=key)
+        assert "at 'accessKeyId' failed to satisfy constraint" in caught.value.response["Error"]["Message"]
 
 
 def test_a_guest_s_tags_are_asked_about(house, person, client_of) -> None:

@@ -50,6 +50,15 @@ def access_key(transaction: Transaction, access_key_id: str, now: datetime, seal
     return _kept(transaction, access_key_id, principal, _opened(sealer, key.sealed_secret, PURPOSE))
 
 
+def account_of(transaction: Transaction, access_key_id: str) -> str | None:
+    """Whose key it is, active or not; None: no user's and no root user's of an account that was made here."""
+    row = store.find_key(transaction, access_key_id)
+    if row is not None:
+        return row[0]
+    owner = accounts.find_by_root_key(transaction, access_key_id)
+    return owner.account if owner is not None else None
+
+
 def _opened(sealer: Sealer, sealed: bytes, purpose: str) -> str:
     """The secret. A database that was brought without its sealing key gives nobody access, and is no reason to fall over."""
     try:

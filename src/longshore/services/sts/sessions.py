@@ -47,7 +47,7 @@ class Credentials(Struct, frozen=True):
 def mint(sealer: Sealer, ids: Ids, principal: Principal) -> Credentials:
     """Credentials of the session; `principal.expires_at` says until when."""
     assert principal.expires_at is not None, "a session ends"
-    access_key_id = ids.unique_id("ASIA")
+    access_key_id = ids.access_key_id("ASIA", principal.account)
     secret = ids.secret()
     session = _Session(replace(principal, access_key_id=access_key_id), secret)
     token = base64.b64encode(sealer.seal(msgspec.msgpack.encode(session), _PURPOSE)).decode()

@@ -56,7 +56,7 @@ def create_account(call: Call, request: Request) -> Response:
         account=number,
         name=name,
         created_at=call.now,
-        root_key_id=call.ids.unique_id("AKIA"),
+        root_key_id=call.ids.access_key_id("AKIA", number),
         sealed_secret=call.house.sealer.seal(secret.encode(), accounts.PURPOSE),
         controls=there.controls if there is not None else (),  # It was the first one, when the server was set up so.
     )

@@ -141,7 +141,7 @@ def create_access_key(call: Call, request: Request) -> Response:
     rules.check_quota(call, "AccessKeysPerUser", len(store.keys_of(call.transaction, call.account, user.name)))
     secret = call.ids.secret()
     key = AccessKey(
-        access_key_id=call.ids.unique_id("AKIA"),
+        access_key_id=call.ids.access_key_id("AKIA", call.account),
         user_name=user.name,
         sealed_secret=call.house.sealer.seal(secret.encode(), PURPOSE),
         is_active=True,
