@@ -198,6 +198,16 @@ def test_a_policy_with_as_many_versions_as_there_may_be_makes_room(iam: Any, fil
 # --- what can't be taken over ---
 
 
+def test_tags_of_aws_s_own_are_listed_and_all_others_set(iam: Any, file: dict[str, Any]) -> None:
+    (user,) = [each for each in file["UserDetailList"] if each["UserName"] == "ann"]
+    user["Tags"].append({"Key": "aws:cloudformation:stack-name", "Value": "people"})
+    made = taken_over(iam, file)
+    because = "tag keys that begin with aws: are set by AWS alone"
+    assert made.left == (Left("user ann", "the tag aws:cloudformation:stack-name", because),)
+    assert iam.list_user_tags(UserName="ann")["Tags"] == [{"Key": "a", "Value": "1 2"}]
+    assert plan(file, look_here(iam, ACCOUNT)).steps == ()
+
+
 def test_who_is_not_there_is_not_trusted_and_is_listed(iam: Any, file: dict[str, Any]) -> None:
     (role,) = [each for each in file["RoleDetailList"] if each["RoleName"] == "b"]
     gone = f"arn:aws:iam::{THERE}:user/gone"

@@ -197,6 +197,31 @@ def test_tags_are_told_apart_whatever_their_case(house) -> None:
         iam.tag_role(RoleName="ops", Tags=[{"Key": f"k{index}", "Value": ""} for index in range(50)])
 
 
+@pytest.mark.parametrize("key", ["aws:", "AWS:team", "aWs:cloudformation:stack-name"])
+def test_tags_of_aws_s_own_nobody_sets(house, key) -> None:
+    iam = house.client("iam")
+    mine, stolen = [{"Key": "aws", "Value": "aws:team"}], [{"Key": "team", "Value": "a"}, {"Key": key, "Value": "a"}]
+    kinds = {
+        "role": {"RoleName": "ops"},
+        "user": {"UserName": "anna"},
+        "policy": {"PolicyArn": "arn:aws:iam::123456789012:policy/p"},
+        "instance_profile": {"InstanceProfileName": "worker"},
+    }
+    for kind, named in kinds.items():
+        made = {"PolicyName": "p", "PolicyDocument": document(allow("s3:*"))} if kind == "policy" else dict(named)
+        if kind == "role":
+            made["AssumeRolePolicyDocument"] = EC2_TRUST
+        reserved = "aws: prefixed tag key names are not allowed for external use."
+        with refused("InvalidInput", reserved, status=400):
+            getattr(iam, f"create_{kind}")(**made, Tags=stolen)
+        with refused("NoSuchEntity", status=404):
+            getattr(iam, f"get_{kind}")(**named)
+        getattr(iam, f"create_{kind}")(**made, Tags=mine)
+        with refused("InvalidInput", reserved, status=400):
+            getattr(iam, f"tag_{kind}")(**named, Tags=stolen)
+        assert getattr(iam, f"list_{kind}_tags")(**named)["Tags"] == mine
+
+
 def test_sizes_are_counted_without_white_space(house) -> None:
     iam = house.client("iam")
     names = [f"arn:aws:sts::123456789012:assumed-role/someone/{index:04d}" for index in range(40)]

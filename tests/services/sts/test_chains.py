@@ -10,6 +10,7 @@ from longshore.aws.ids import account_of_access_key
 from people import allow, document, trust
 from refusals import refused, unchecked
 
+RESERVED = "aws: prefixed tag key names are not allowed for external use."
 BASE = f"arn:aws:iam::{ACCOUNT}"
 TAGGED = ["sts:AssumeRole", "sts:TagSession"]
 NAMED = ["sts:AssumeRole", "sts:SetSourceIdentity"]
@@ -152,8 +153,12 @@ def test_tags_of_aws_s_own_and_too_many_of_them(house, person) -> None:
     anna = person("anna")
     role = make_role(house, "ops", trust({"AWS": anna.arn}, TAGGED))
     sts = unchecked(anna.client("sts"))
-    with refused("InvalidParameterValue", status=400):
-        assume(sts, role, Tags=[{"Key": "AWS:x", "Value": "a"}])
+    for key in ("AWS:x", "aws:", "aWs:cloudformation:stack-name"):
+        with refused("InvalidParameterValue", RESERVED, status=400):
+            assume(sts, role, Tags=[{"Key": key, "Value": "a"}])
+        with refused("InvalidParameterValue", RESERVED, status=400):
+            unchecked(house.client("sts")).get_federation_token(Name="guest", Tags=[{"Key": key, "Value": "a"}])
+    assume(sts, role, Tags=[{"Key": "aws", "Value": "aws:a"}, {"Key": "x-aws:y", "Value": ""}])
     fifty = [{"Key": f"key-{at}", "Value": str(at)} for at in range(50)]
     answer = assume(sts, role, Tags=fifty)
     assert 0 < answer["PackedPolicySize"] <= 100

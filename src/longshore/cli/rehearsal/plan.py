@@ -279,7 +279,12 @@ class _Planner:
                 self._do(of, f"Delete{kind}Policy", **named, PolicyName=name)
 
     def _tags(self, of: str, kind: Kind, named: Wire, wanted: dict[str, str], there: dict[str, str]) -> None:
-        gone = [key for key in there if key not in wanted]
+        """Tags of AWS's own (`aws:cloudformation:stack-name`) nobody sets, here as there."""
+        for key in wanted:
+            if _is_aws_own(key):
+                self._leave(of, f"the tag {key}", "tag keys that begin with aws: are set by AWS alone")
+        wanted = {key: value for key, value in wanted.items() if not _is_aws_own(key)}
+        gone = [key for key in there if key not in wanted and not _is_aws_own(key)]
         new = [{"Key": key, "Value": value} for key, value in wanted.items() if there.get(key) != value]
         if gone:
             self._do(of, f"Untag{kind}", **named, TagKeys=gone)
@@ -385,6 +390,10 @@ def _boundary(each: Wire) -> str | None:
 
 def _tags(each: Wire) -> dict[str, str]:
     return {tag["Key"]: tag["Value"] for tag in each.get("Tags") or ()}
+
+
+def _is_aws_own(tag_key: str) -> bool:
+    return tag_key.lower().startswith("aws:")
 
 
 # --- trust policies ---

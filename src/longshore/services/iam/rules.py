@@ -118,11 +118,16 @@ def check_policy_arn(text: str) -> None:
 
 
 def tags_of(call: Call, request: Mapping[str, Any], kept: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The tags after the request's were put on. Keys differ by more than case."""
+    """The tags after the request's were put on. Keys differ by more than case, and none is one of AWS's own.
+
+    InvalidInput. The text for those is what AWS says of such tags elsewhere (CloudFormation, CloudWatch); IAM's is not known.
+    """
     given = request.get("Tags") or []
     folded = [tag["Key"].lower() for tag in given]
     if len(set(folded)) != len(folded):
         raise AwsError("InvalidInput", "Duplicate tag keys found. Please note that Tag keys are case insensitive.")
+    if any(key.startswith("aws:") for key in folded):
+        raise AwsError("InvalidInput", "aws: prefixed tag key names are not allowed for external use.")
     tags = {key: value for key, value in (kept or {}).items() if key.lower() not in folded}
     tags.update({tag["Key"]: tag["Value"] for tag in given})
     check_quota(call, "TagsPerResource", len(tags) - 1)

@@ -18,8 +18,8 @@ def given(request: Request) -> dict[str, str]:
             "InvalidParameterValue", "Duplicate tag keys found. Please note that Tag keys are case insensitive."
         )
     if any(key.lower().startswith("aws:") for key in tags):
-        # IAM user guide, "Rules for tagging": the prefix is AWS's. The text is ours.
-        raise AwsError("InvalidParameterValue", "Tag keys that begin with aws: are reserved for system use.")
+        # IAM user guide, "Rules for tagging": the prefix is AWS's. The text is what other services say of it; STS's is unknown.
+        raise AwsError("InvalidParameterValue", "aws: prefixed tag key names are not allowed for external use.")
     return tags
 
 
