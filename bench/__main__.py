@@ -24,7 +24,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from bench import account, containers, jobs, million, placements, servers, sustained
+from bench import account, containers, jobs, million, placements, servers, sustained, trail
 from bench.load import Plan, Seen, send
 from bench.requests import prepared
 from bench.servers import Server
@@ -93,6 +93,7 @@ def main() -> int:
     try:
         loads = _measure_loads(options, folder) if options.only in ("", "requests") else []
         ends = _measure_jobs(options, folder) if options.only in ("", "jobs") else []
+        recorded = _measure_trail(options, folder) if options.only in ("", "trail") else []
         placed = _measure_placements(options, folder) if options.only in ("", "placements") else []
         queued = _measure_million(options, folder) if options.only in ("", "million") else []
         minutes = _measure_minutes(options, folder) if options.only in ("", "sustained") else []
@@ -107,6 +108,7 @@ def main() -> int:
         "seconds": options.seconds,
     }
     _print(about, loads, ends)
+    _print_figures(recorded)
     _print_figures(placed)
     _print_figures(queued)
     _print_figures(minutes)
@@ -117,6 +119,7 @@ def main() -> int:
                     **about,
                     "requests": loads,
                     "jobs": ends,
+                    "trail": recorded,
                     "placements": placed,
                     "million": queued,
                     "sustained": minutes,
@@ -125,14 +128,17 @@ def main() -> int:
             )
             + "\n"
         )
-    return 1 if any(row.get("failed") for row in [*loads, *ends, *placed, *queued, *minutes]) else 0
+    return 1 if any(row.get("failed") for row in [*loads, *ends, *recorded, *placed, *queued, *minutes]) else 0
 
 
 def _options() -> Options:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="one short round: shows that it works, says little")
     parser.add_argument(
-        "--only", choices=("requests", "jobs", "placements", "million", "sustained"), default="", help="one part of it"
+        "--only",
+        choices=("requests", "jobs", "trail", "placements", "million", "sustained"),
+        default="",
+        help="one part of it",
     )
     parser.add_argument("--machines", choices=("local", "memory"), default="local", help="what the jobs run on")
     parser.add_argument("--queued", type=int, default=million.JOBS, help="how many jobs wait in the full queue")
@@ -264,6 +270,20 @@ def _measure_jobs(options: Options, folder: Path) -> list[dict[str, Any]]:
         if row.get("per_second") and rows[0].get("per_second"):
             row["times"] = rows[0]["per_second"] / row["per_second"]
     return rows
+
+
+# -- the record of calls
+
+
+def _measure_trail(options: Options, folder: Path) -> list[dict[str, Any]]:
+    own = folder / "trail"
+    own.mkdir()
+    rounds = max(options.rounds, trail.ROUNDS_AT_LEAST) if options.rounds > 1 else 1
+    try:
+        found = trail.measure(own, rounds, options.seconds / 2, options.warm_up_seconds, _say)
+    except (servers.DidNotStart, *account.FAULTS, LookupError, TimeoutError) as error:
+        return [{"title": "the record of calls", "failed": str(error)}]
+    return [msgspec.to_builtins(each) for each in found]
 
 
 # -- placements

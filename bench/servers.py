@@ -45,13 +45,16 @@ class DidNotStart(Exception):
 
 
 @contextlib.contextmanager
-def longshore(folder: Path, command: str = "serve", *arguments: str) -> Iterator[Server]:
-    """A fresh state folder on disk; every commit is durable. `command`: serve or up."""
+def longshore(folder: Path, command: str = "serve", *arguments: str, module: str = "") -> Iterator[Server]:
+    """A fresh state folder on disk; every commit is durable. `command`: serve or up. `module`: run in its place."""
+    folder.mkdir(exist_ok=True)
     state = folder / f"longshore-{command}"
     port = _free_port()
     key, secret = "AKIABENCHBENCHBENCH0", "a-secret-for-the-length-of-one-measurement"
-    line = [str(_OURS / "longshore"), command, "--port", str(port), "--state", str(state), *arguments]
+    program = [str(_OURS / "python"), "-m", module] if module else [str(_OURS / "longshore")]
+    line = [*program, command, "--port", str(port), "--state", str(state), *arguments]
     secrets = {"LONGSHORE_ROOT_ACCESS_KEY_ID": key, "LONGSHORE_ROOT_SECRET_ACCESS_KEY": secret}
+    secrets |= {"PYTHONPATH": str(ROOT)} if module else {}
     with _running("longshore", line, secrets, folder, f"http://127.0.0.1:{port}/readyz") as pid:
         yield Server(
             name="Longshore",

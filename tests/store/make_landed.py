@@ -27,7 +27,9 @@ FOLDER = Path(__file__).parent / "landed"
 _NOT_KEPT = {
     "getcalleridentity", "getaccesskeyinfo", "assumerole", "getsessiontoken", "getfederationtoken", "describeinstancetypes",
     "describeinstancetypeofferings", "describeimages", "describeregions", "describeavailabilityzones",
-    "discoverpollendpoint", "listaccountsettings", "listservices", "describeservices",
+    "discoverpollendpoint", "listaccountsettings", "listservices", "describeservices", "decodeauthorizationmessage",
+    "simulatecustompolicy", "simulateprincipalpolicy", "getcontextkeysforcustompolicy", "listmfadevices",
+    "listservicespecificcredentials", "listsigningcertificates", "listsshpublickeys", "listvirtualmfadevices",
 }  # fmt: skip
 
 _STATES = {
@@ -100,6 +102,20 @@ class Maker:
         iam.delete_role(RoleName="gone")
         iam.create_service_linked_role(AWSServiceName="ecs.amazonaws.com")
         self._deletion = iam.delete_service_linked_role(RoleName="AWSServiceRoleForECS")["DeletionTaskId"]
+        for name in ("sailors", "gone"):
+            iam.create_group(GroupName=name, Path="/crew/")
+        iam.delete_group(GroupName="gone")
+        iam.add_user_to_group(GroupName="sailors", UserName="Ann")
+        iam.put_group_policy(GroupName="sailors", PolicyName="own", PolicyDocument=_ALL)
+        iam.attach_group_policy(GroupName="sailors", PolicyArn=policy["Arn"])
+        iam.create_login_profile(UserName="Ann", Password="as-long-as-The-harbour-1")
+        iam.update_account_password_policy(MinimumPasswordLength=12, RequireSymbols=True, MaxPasswordAge=90)
+        iam.create_account_alias(AccountAlias="harbour")
+        iam.generate_credential_report()
+        self.house.pass_time(2.0)
+        job = iam.generate_service_last_accessed_details(Arn=f"arn:aws:iam::{ACCOUNT}:user/crew/Ann")
+        self._last_accessed = job["JobId"]
+        self.house.pass_time(2.0)
 
     def _make_batch(self) -> None:
         batch = self.batch
@@ -217,6 +233,19 @@ class Maker:
 
     def _ask_iam(self, answer: Any) -> None:
         answer("iam", "GetServiceLinkedRoleDeletionStatus", DeletionTaskId=self._deletion)
+        for operation in (
+            "GetAccountAuthorizationDetails", "GetAccountPasswordPolicy", "GetAccountSummary", "GetCredentialReport",
+            "ListAccountAliases",
+        ):  # fmt: skip
+            answer("iam", operation)
+        answer("iam", "GetServiceLastAccessedDetails", JobId=self._last_accessed)
+        answer("iam", "GetServiceLastAccessedDetailsWithEntities", JobId=self._last_accessed, ServiceNamespace="sts")
+        for group in answer("iam", "ListGroups")["Groups"]:
+            name = {"GroupName": group["GroupName"]}
+            for operation in ("GetGroup", "ListAttachedGroupPolicies"):
+                answer("iam", operation, **name)
+            for policy in answer("iam", "ListGroupPolicies", **name)["PolicyNames"]:
+                answer("iam", "GetGroupPolicy", **name, PolicyName=policy)
         for role in answer("iam", "ListRoles")["Roles"]:
             name = {"RoleName": role["RoleName"]}
             for operation in ("GetRole", "ListRoleTags", "ListInstanceProfilesForRole", "ListAttachedRolePolicies"):
@@ -234,8 +263,15 @@ class Maker:
                 answer("iam", "GetPolicyVersion", **arn, VersionId=each["VersionId"])
         for user in answer("iam", "ListUsers")["Users"]:
             name = {"UserName": user["UserName"]}
-            for operation in ("GetUser", "ListUserTags", "ListAccessKeys", "ListAttachedUserPolicies"):
+            for operation in (
+                "GetUser", "ListUserTags", "ListAccessKeys", "ListAttachedUserPolicies", "ListGroupsForUser", "GetLoginProfile",
+            ):  # fmt: skip
                 answer("iam", operation, **name)
+            services = {"Arn": user["Arn"], "ServiceNamespaces": ["iam", "ec2"]}
+            answer("iam", "ListPoliciesGrantingServiceAccess", **services)
+            answer("iam", "GetContextKeysForPrincipalPolicy", PolicySourceArn=user["Arn"])
+            for key in answer("iam", "ListAccessKeys", **name)["AccessKeyMetadata"]:
+                answer("iam", "GetAccessKeyLastUsed", AccessKeyId=key["AccessKeyId"])
             for policy in answer("iam", "ListUserPolicies", **name)["PolicyNames"]:
                 answer("iam", "GetUserPolicy", **name, PolicyName=policy)
 

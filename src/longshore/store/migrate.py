@@ -14,10 +14,40 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 
 from longshore.store.statement import METADATA
 
-REVISION = 1  # of the tables; the first release's
+REVISION = 2  # of the tables
 
 # Revision -> the statements that make it of the one before. New tables and indices need none: they are made at any start.
-CHANGES: Mapping[int, Sequence[str]] = {}
+CHANGES: Mapping[int, Sequence[str]] = {
+    2: (
+        # The record of calls: blocks of calls where each had a row. What was in one becomes a block of one.
+        """
+        CREATE TABLE cloudtrail_blocks (
+            number INTEGER NOT NULL PRIMARY KEY, account VARCHAR NOT NULL, region VARCHAR NOT NULL,
+            first_at INTEGER NOT NULL, last_at INTEGER NOT NULL, calls INTEGER NOT NULL, bytes INTEGER NOT NULL,
+            words VARCHAR NOT NULL, text VARCHAR NOT NULL
+        )
+        """,
+        """
+        INSERT INTO cloudtrail_blocks (number, account, region, first_at, last_at, calls, bytes, words, text)
+        SELECT sequence, account, region, at, at, 1, length(text), words, text FROM (
+            SELECT *,
+                char(10) || 'i:' || event_id || char(10) || 'k:' || access_key_id || char(10) || 'n:' || name || char(10)
+                    || 'o:' || read_only || char(10) || 'r:' || resource || char(10) || 's:' || source || char(10)
+                    || 'u:' || user || char(10) AS words,
+                json_array(
+                    json_array(json_array(json_extract(CAST(body AS TEXT), '$.userIdentity'), user, access_key_id)),
+                    json_array(''),
+                    json_array(json_array(
+                        at, '', 0, 0, '', replace(source, '.amazonaws.com', ''), name, json(read_only), resource,
+                        NULL, NULL, NULL, NULL, event_id, json(CAST(body AS TEXT))
+                    ))
+                ) AS text
+            FROM cloudtrail_events
+        )
+        """,
+        "DROP TABLE cloudtrail_events",
+    ),
+}
 
 
 class DatabaseTooNew(Exception):

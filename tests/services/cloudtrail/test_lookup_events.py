@@ -8,7 +8,6 @@ from datetime import timedelta
 import pytest
 
 from in_process import ACCOUNT, REGION, InProcessHouse
-from longshore.aws.clock import milliseconds
 from longshore.aws.errors import AwsError
 from people import EC2_TRUST, Person, allow, trust
 from refusals import refused
@@ -181,8 +180,8 @@ def test_a_call_is_durable_within_a_second_and_a_refusal_at_once(house) -> None:
         from longshore.services.cloudtrail import store
 
         found = house.store.read(
-            lambda transaction: store.page(
-                transaction, None, account=ACCOUNT, region=REGION, start=0, end=1 << 62, before=1 << 62, limit=100
+            lambda transaction: store.look_up(
+                transaction, None, "", account=ACCOUNT, region=REGION, start=0, end=1 << 62, before=1 << 62, limit=100
             )
         )
         rows.append(len(found))
@@ -353,27 +352,6 @@ def test_old_calls_go() -> None:
         assert not named("CreateUser")["Events"]
     finally:
         house.close()
-
-
-def test_records_of_an_earlier_release_are_read(house, trail) -> None:
-    from longshore.services.cloudtrail import store
-
-    whole = {
-        "eventID": "a-b-c", "eventName": "GetRole", "eventSource": "iam.amazonaws.com",
-        "userIdentity": {"type": "Root"}, "readOnly": True,
-    }  # fmt: skip
-    now = milliseconds(house.clock.now())
-    row = {
-        "account": ACCOUNT, "region": REGION, "at": now, "name": "GetRole", "source": "iam.amazonaws.com", "user": "root",
-        "access_key_id": "", "resource": "", "event_id": "a-b-c", "read_only": "true", "body": json.dumps(whole).encode(),
-    }  # fmt: skip
-
-    async def write() -> None:
-        await house.house.store.write(lambda transaction: store.add(transaction, [row]))
-
-    house.loop.run_until_complete(write())
-    (event,) = trail("EventId", "a-b-c")
-    assert event["EventName"] == "GetRole" and record(event)["userIdentity"] == {"type": "Root"}
 
 
 def test_a_call_whose_details_can_not_be_written_holds_up_none(house, trail) -> None:

@@ -17,5 +17,5 @@ A refusal is an answer of AccessDenied, AccessDeniedException or UnauthorizedOpe
 reach EventBridge by this type; here only refusals do, for they are what a room waits to hear of. Requests whose signature or
 key was no good are in no record, as at AWS: nobody is known for them.
 
-Ours: the record leaves out request parameters and response elements; 200,000 calls are kept, not 90 days.
+Ours: so many calls are kept, the newest (`Settings.trail_records`), for so many days (`trail_days`); AWS keeps 90 days.
 """

@@ -30,45 +30,52 @@ _TYPES = {"root": "Root", "user": "IAMUser", "assumed-role": "AssumedRole", "fed
 _ENCODER = msgspec.json.Encoder(enc_hook=str)
 
 
-class Kept(Struct, frozen=True, array_like=True):
-    """What of a call has no column of its own."""
+NOTHING = msgspec.Raw(b"null")
 
-    request_id: str
+
+class Caller(Struct, frozen=True, array_like=True, gc=False):
+    """What calls of the same credentials have in common."""
+
     identity: msgspec.Raw  # userIdentity
+    user: str
+    access_key_id: str  # empty: none was shown
+
+
+class Kept(Struct, frozen=True, array_like=True, gc=False):
+    """What is written down of one call."""
+
+    at: int  # epoch milliseconds
+    request_id: str
+    caller: int  # of the section's
+    agent: int
     source_ip: str
-    user_agent: str
-    error_code: str | None = None
-    error_message: str | None = None
-    parameters: msgspec.Raw = msgspec.Raw(b"null")  # names as the service model has them
-    elements: msgspec.Raw = msgspec.Raw(b"null")  # what a call that changed something was answered
+    service: str  # "iam"
+    name: str
+    read_only: bool
+    resource: str  # empty: none
+    error_code: str | None
+    error_message: str | None
+    parameters: msgspec.Raw  # names as the service model has them
+    elements: msgspec.Raw  # what a call that changed something was answered
+    event_id: str = ""  # empty: made of the sequence
+    whole: msgspec.Raw = NOTHING  # the record, all of it, as an earlier release wrote it
 
 
 class Row(Struct, frozen=True):
-    """A row of the table."""
+    """A call that was found again."""
 
     sequence: int
     account: str
     region: str
-    at: int  # epoch milliseconds
-    name: str
-    source: str
-    resource: str  # empty: none
-    read_only: str
-    event_id: str  # empty: made of the sequence
-    body: bytes
-
-
-_KEPT = msgspec.json.Decoder(Kept)
-
-
-def encoded(kept: Kept) -> bytes:
-    return _ENCODER.encode(kept)
+    kept: Kept
+    caller: Caller
+    user_agent: str
 
 
 def field(service: str, operation: str, value: Mapping[str, Any] | None, *, is_answer: bool) -> msgspec.Raw:
     """requestParameters or responseElements: without secrets, and of bounded length."""
     if not value:
-        return msgspec.Raw(b"null")
+        return NOTHING
     text = _ENCODER.encode(_hider(service, operation, is_answer)(value))
     if len(text) > FIELD_BYTES_MAX:
         text = _OMITTED % (len(text), b"responseElements" if is_answer else b"requestParameters")
@@ -80,15 +87,15 @@ def identity(principal: Principal, invoked_by: str | None) -> msgspec.Raw:
 
 
 def event_id(row: Row) -> str:
-    """The id of a record: version 4 in form, the row's number in its last digits, so that it is found by them."""
-    if row.event_id:
-        return row.event_id
-    stirred = hashlib.sha256(f"{row.sequence}:{row.at}:{row.account}".encode()).hexdigest()
+    """The id of a record: version 4 in form, the call's sequence in its last digits, so that it is found by them."""
+    if row.kept.event_id:
+        return row.kept.event_id
+    stirred = hashlib.sha256(f"{row.sequence}:{row.kept.at}:{row.account}".encode()).hexdigest()
     return f"{stirred[:8]}-{stirred[8:12]}-4{stirred[12:15]}-a{stirred[15:18]}-{row.sequence:012x}"
 
 
 def sequence_of(text: str) -> int | None:
-    """The number of the row that alone can have the id. None: not an id of ours."""
+    """Of the call that alone can have the id. None: not an id of ours."""
     digits = text[24:]
     if len(text) != 36 or len(digits) != 12 or not all(each in "0123456789abcdef" for each in digits):
         return None
@@ -97,39 +104,46 @@ def sequence_of(text: str) -> int | None:
 
 def record(row: Row) -> dict[str, Any]:
     """The CloudTrail record."""
-    if row.body.startswith(b"{"):  # Kept as a whole, by an earlier release.
-        whole: dict[str, Any] = msgspec.json.decode(row.body)
+    kept = row.kept
+    if kept.whole != NOTHING:
+        whole: dict[str, Any] = msgspec.json.decode(kept.whole)
         return whole
-    kept = _KEPT.decode(row.body)
-    who = msgspec.json.decode(kept.identity)
     found: dict[str, Any] = {
         "eventVersion": "1.11",
-        "userIdentity": who,
-        "eventTime": from_milliseconds(row.at).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "eventSource": row.source,
-        "eventName": row.name,
+        "userIdentity": msgspec.json.decode(row.caller.identity),
+        "eventTime": from_milliseconds(kept.at).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "eventSource": source(kept.service),
+        "eventName": kept.name,
         "awsRegion": row.region,
         "sourceIPAddress": kept.source_ip,
-        "userAgent": kept.user_agent,
+        "userAgent": row.user_agent,
         "requestParameters": _as_in_records(msgspec.json.decode(kept.parameters)),
         "responseElements": _as_in_records(msgspec.json.decode(kept.elements)),
         "requestID": kept.request_id,
         "eventID": event_id(row),
-        "readOnly": row.read_only == "true",
+        "readOnly": kept.read_only,
         "eventType": "AwsApiCall",
         "managementEvent": True,
         "recipientAccountId": row.account,
         "eventCategory": "Management",
     }
-    if row.resource and row.resource != "*":
-        owner = row.resource.split(":", 5)[4:5]
-        found["resources"] = [{"ARN": row.resource, "accountId": (owner and owner[0]) or row.account}]
-        if kind := resource_type(row.resource):
+    if kept.resource and kept.resource != "*":
+        owner = kept.resource.split(":", 5)[4:5]
+        found["resources"] = [{"ARN": kept.resource, "accountId": (owner and owner[0]) or row.account}]
+        if kind := resource_type(kept.resource):
             found["resources"][0]["type"] = kind
     if kept.error_code:
         found["errorCode"] = kept.error_code
         found["errorMessage"] = kept.error_message
     return found
+
+
+def source(service: str) -> str:
+    return f"{service}.amazonaws.com"
+
+
+def read_only(value: bool) -> str:
+    return "true" if value else "false"
 
 
 # CloudTrail user guide, "Resource types": those of the services that there are here. Type -> its ARNs, as a GLOB pattern.

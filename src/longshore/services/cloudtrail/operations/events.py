@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
 
 import msgspec
 
@@ -34,29 +33,22 @@ def lookup_events(call: Call, request: Request) -> Response:
     start, end = request.get("StartTime"), request.get("EndTime")
     if start is not None and end is not None and start > end:
         raise AwsError("InvalidTimeRangeException", "The start time is after the end time.")
-    parameters: dict[str, Any] = {} if attribute is None else {"value": value}
-    if attribute == "EventId":
-        parameters["number"] = record.sequence_of(value) or -1
-    if attribute == "ResourceType":
-        parameters["value"] = record.RESOURCE_TYPES.get(value, "")
-    found = store.page(
+    found = store.look_up(
         call.transaction,
         attribute,
+        value,
         account=call.account,
         region=call.region,
         start=max(_oldest(call), milliseconds(start) if start else 0),
         end=milliseconds(end) if end else _END_OF_TIME,
         before=_before(request.get("NextToken")),
         limit=limit + 1,
-        **parameters,
     )
-    if attribute == "EventId":
-        found = [row for row in found if record.event_id(row[0]) == value]
     if request.get("EventCategory") == "insight":
         found = []  # Insights are of trails that look for the unusual; there are none here.
-    response: Response = {"Events": [_event(*row) for row in found[:limit]]}
+    response: Response = {"Events": [_event(row) for row in found[:limit]]}
     if len(found) > limit:
-        response["NextToken"] = str(found[limit - 1][0].sequence)
+        response["NextToken"] = str(found[limit - 1].sequence)
     return response
 
 
@@ -73,7 +65,8 @@ def _before(token: str | None) -> int:
     return int(token)
 
 
-def _event(row: Row, user: str, access_key_id: str) -> Response:
+def _event(row: Row) -> Response:
+    kept = row.kept
     whole = record.record(row)
     resources = []
     for each in whole.get("resources", ()):
@@ -83,12 +76,12 @@ def _event(row: Row, user: str, access_key_id: str) -> Response:
         resources.append(shown)
     return {
         "EventId": whole["eventID"],
-        "EventName": row.name,
-        "EventSource": row.source,
-        "EventTime": from_milliseconds(row.at),
-        "ReadOnly": row.read_only,
-        "Username": user,
-        "AccessKeyId": access_key_id or None,
+        "EventName": kept.name,
+        "EventSource": record.source(kept.service),
+        "EventTime": from_milliseconds(kept.at),
+        "ReadOnly": record.read_only(kept.read_only),
+        "Username": row.caller.user,
+        "AccessKeyId": row.caller.access_key_id or None,
         "Resources": resources,
         "CloudTrailEvent": msgspec.json.encode(whole).decode(),
     }
