@@ -467,8 +467,12 @@ def uses_of(transaction: Transaction, account: str, principal_id: str) -> list[U
 
 
 def last_use(transaction: Transaction, account: str, principal_id: str) -> Use | None:
-    row = transaction.one(_LAST_USE, account=account, principal_id=principal_id)
-    return _use(row) if row else None
+    key = (_LAST_USE, account, principal_id)
+    if transaction.writable or key not in transaction.known:  # A commit may change it on its way.
+        row = transaction.one(_LAST_USE, account=account, principal_id=principal_id)
+        transaction.known[key] = _use(row) if row else None
+    found: Use | None = transaction.known[key]
+    return found
 
 
 def _use(row: tuple[int, str, str, str, str]) -> Use:
