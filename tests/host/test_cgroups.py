@@ -8,7 +8,17 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from longshore.host.cgroups import Hierarchy, Limits, Mounted, limits_v1, limits_v2, mounts_in, weight
+from longshore.host.cgroups import (
+    DiskSpeed,
+    Hierarchy,
+    Limits,
+    Mounted,
+    disks_in,
+    limits_v1,
+    limits_v2,
+    mounts_in,
+    weight,
+)
 
 HYBRID = """\
 30 23 0:26 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755
@@ -101,14 +111,9 @@ def test_limits_in_the_words_of_v2_where_swap_is_counted_apart() -> None:
 
 
 def test_a_weight_is_relative_to_that_of_groups_that_were_told_nothing() -> None:
-    half = Limits(weight=50, io_weight=50, io_bytes_per_second=(("8:0", 1000), ("259:1", 2000)))
+    half = Limits(weight=50, io_weight=50)
     assert limits_v1(half) == [("cpu.shares", "512")]
-    assert limits_v2(half) == [
-        ("cpu.weight", "50"),
-        ("io.weight", "default 50"),
-        ("io.max", "8:0 rbps=1000 wbps=1000"),
-        ("io.max", "259:1 rbps=2000 wbps=2000"),
-    ]
+    assert limits_v2(half) == [("cpu.weight", "50"), ("io.weight", "default 50")]
 
 
 def v2_tree(root: Path, *groups: str, offered: str = "cpuset cpu io memory pids") -> Hierarchy:
@@ -135,11 +140,11 @@ def v2_tree(root: Path, *groups: str, offered: str = "cpuset cpu io memory pids"
 
 def test_on_v2_a_group_gets_all_its_limits_and_those_above_it_none(tmp_path: Path) -> None:
     hierarchy = v2_tree(tmp_path, "longshore", "longshore/i-1")
-    hierarchy.make("/longshore/i-1", msgspec.structs.replace(ALL, io_weight=50, io_bytes_per_second=(("8:0", 1000),)))
+    hierarchy.make("/longshore/i-1", msgspec.structs.replace(ALL, io_weight=50))
     made = tmp_path / "longshore" / "i-1"
     assert {file.name: file.read_text() for file in made.iterdir() if "cgroup" not in file.name} == {
         "cpu.weight": "39", "cpu.max": "150000 100000", "memory.max": "67108864", "memory.low": "33554432",
-        "memory.swap.max": "33554432", "pids.max": "100", "io.weight": "default 50", "io.max": "8:0 rbps=1000 wbps=1000",
+        "memory.swap.max": "33554432", "pids.max": "100", "io.weight": "default 50", "io.max": "",
     }  # fmt: skip
     assert [file.read_text() for file in (tmp_path / "longshore").glob("*.max")] == [""] * 5
     for folder in (tmp_path, tmp_path / "longshore"):
@@ -148,11 +153,11 @@ def test_on_v2_a_group_gets_all_its_limits_and_those_above_it_none(tmp_path: Pat
     assert (made / "cgroup.subtree_control").read_text() == ""
 
 
-@pytest.mark.parametrize("file", ["cpu.weight", "cpu.max", "pids.max", "io.weight", "io.max", "memory.swap.max"])
+@pytest.mark.parametrize("file", ["cpu.weight", "cpu.max", "pids.max", "io.weight", "memory.swap.max"])
 def test_on_v2_a_job_runs_without_a_controller_that_the_host_does_not_hand_on(tmp_path: Path, file: str) -> None:
     hierarchy = v2_tree(tmp_path, "a")
     (tmp_path / "a" / file).unlink()
-    hierarchy.make("/a", msgspec.structs.replace(ALL, io_weight=50, io_bytes_per_second=(("8:0", 1000),)))
+    hierarchy.make("/a", msgspec.structs.replace(ALL, io_weight=50))
     assert (tmp_path / "a" / "memory.max").read_text() == "67108864"
 
 
@@ -169,6 +174,35 @@ def test_on_v2_all_are_killed_by_one_word_where_the_kernel_has_it(tmp_path: Path
     (tmp_path / "a" / "cgroup.procs").write_text(f"{os.getpid()}\n")
     hierarchy.kill_all("/a")
     assert (tmp_path / "a" / "cgroup.kill").read_text() == "1"
+
+
+def test_on_v2_a_disk_is_slow_for_its_group_alone(tmp_path: Path) -> None:
+    hierarchy = v2_tree(tmp_path, "longshore", "longshore/i-1")
+    file = tmp_path / "longshore" / "i-1" / "io.max"
+    hierarchy.set_disk_speed("/longshore/i-1", "7:3", DiskSpeed(bytes=1000, operations=20))
+    assert file.read_text() == "7:3 rbps=1000 wbps=1000 riops=20 wiops=20"
+    assert hierarchy.slow_disks(DiskSpeed(bytes=1000, operations=20)) == []
+    hierarchy.set_disk_speed("/longshore/i-1", "7:3", None)
+    assert file.read_text() == "7:3 rbps=max wbps=max riops=max wiops=max"
+
+
+def test_on_v1_a_disk_is_slow_at_the_root_where_what_waits_in_memory_is_written(tmp_path: Path) -> None:
+    assert disks_in(HYBRID) == Path("/sys/fs/cgroup/blkio")
+    assert disks_in(HYBRID.replace("/ /sys/fs/cgroup/blkio", "/of-a-container /sys/fs/cgroup/blkio")) is None
+    hierarchy = Hierarchy({"cpu": Mounted(tmp_path / "cpu")}, disks=tmp_path)
+    speed = DiskSpeed(bytes=1000, operations=20)
+    hierarchy.set_disk_speed("/longshore/i-1", "7:3", speed)
+    files = {each.name: each.read_text() for each in tmp_path.iterdir()}
+    assert files == {
+        "blkio.throttle.read_bps_device": "7:3 1000", "blkio.throttle.write_bps_device": "7:3 1000",
+        "blkio.throttle.read_iops_device": "7:3 20", "blkio.throttle.write_iops_device": "7:3 20",
+    }  # fmt: skip
+    (tmp_path / "blkio.throttle.write_bps_device").write_text("7:3 1000\n8:0 999\n")
+    assert hierarchy.slow_disks(speed) == ["7:3"]
+    hierarchy.set_disk_speed("/longshore/i-1", "7:3", None)
+    assert {each.read_text() for each in tmp_path.iterdir()} == {"7:3 0"}
+    with pytest.raises(OSError, match="blkio"):
+        Hierarchy({"cpu": Mounted(tmp_path)}).set_disk_speed("/longshore/i-1", "7:3", speed)
 
 
 def test_nothing_asked_is_nothing_written() -> None:

@@ -38,12 +38,17 @@ class Limits(Struct, frozen=True, kw_only=True):
     memory_reservation_mib: int | None = None
     pids: int | None = None
     devices: tuple[str, ...] | None = None  # `c 1:3 rwm`; v1 alone: v2 knows device rules as programs only
-    # v2 alone: v1 counts what is written through the page cache as nobody's.
-    io_weight: int | None = None  # 1 to 10000, 100 where nothing is said
-    io_bytes_per_second: tuple[tuple[str, int], ...] = ()  # (`8:0`, what is read, and what is written, at most)
+    io_weight: int | None = None  # 1 to 10000, 100 where nothing is said; v2 alone
 
 
 NO_LIMITS = Limits()
+
+
+class DiskSpeed(Struct, frozen=True):
+    """What may be done to a disk in a second at most: read, and as much written."""
+
+    bytes: int
+    operations: int
 
 
 class Mounted(Struct, frozen=True):
@@ -61,19 +66,21 @@ class Mounted(Struct, frozen=True):
 class Hierarchy:
     """The host's control groups as this process sees them mounted."""
 
-    def __init__(self, mounts: dict[str, Mounted]) -> None:
-        """`mounts`: controller -> where it is mounted; v2 under the name `unified`, alone."""
+    def __init__(self, mounts: dict[str, Mounted], *, disks: Path | None = None) -> None:
+        """`mounts`: controller -> where it is mounted; v2 under the name `unified`, alone. `disks`: v1's `blkio`, its root."""
         self._mounts = mounts
+        self._disks = disks
         self._distinct = list(dict.fromkeys(mounts.values()))
         self.version = 2 if "unified" in mounts else 1
 
     @classmethod
     def of_this_process(cls) -> Hierarchy:
         """OSError: there are no control groups to use."""
-        mounts = mounts_in(Path("/proc/self/mountinfo").read_text())
+        mountinfo = Path("/proc/self/mountinfo").read_text()
+        mounts = mounts_in(mountinfo)
         if not mounts:
             raise OSError(errno.ENOENT, "no control groups are mounted under /sys/fs/cgroup")
-        return cls(mounts)
+        return cls(mounts, disks=disks_in(mountinfo))
 
     def folders(self, group: str) -> list[Path]:
         """The group's folders, each once, also where controllers share a mount."""
@@ -143,6 +150,28 @@ class Hierarchy:
             with contextlib.suppress(FileNotFoundError):
                 names.update(entry.name for entry in os.scandir(folder) if entry.is_dir())
         return [f"{parent.rstrip('/')}/{name}" for name in sorted(names)]
+
+    def set_disk_speed(self, group: str, disk: str, speed: DiskSpeed | None) -> None:
+        """Of a disk (`7:3`) that is the group's alone; None: no limit any more. OSError: it can't be had.
+
+        v1 counts what is written through the page cache as its root's, whoever wrote it, so there the disk is slow for
+        everybody, and stays so when the group is gone. On v2 it is for the group.
+        """
+        if self.version == 2:
+            self._mounts["unified"].folder(group).joinpath("io.max").write_text(_io_max(disk, speed))
+            return
+        if self._disks is None:
+            raise OSError(errno.ENOENT, "the root of the `blkio` control groups is not mounted")
+        for kind, limit in (("bps", speed.bytes if speed else 0), ("iops", speed.operations if speed else 0)):
+            for direction in ("read", "write"):
+                (self._disks / f"blkio.throttle.{direction}_{kind}_device").write_text(f"{disk} {limit}")
+
+    def slow_disks(self, speed: DiskSpeed) -> list[str]:
+        """Those that `set_disk_speed` made so slow, and that are so still; on v2 none is without its group."""
+        if self.version == 2 or self._disks is None:
+            return []
+        lines = (self._disks / "blkio.throttle.write_bps_device").read_text().splitlines()
+        return [disk for disk, limit in (line.split() for line in lines) if int(limit) == speed.bytes]
 
     def oom_kills(self, group: str) -> int:
         """How many processes of the group the kernel has killed for want of memory; 0 also if that can't be read.
@@ -219,7 +248,6 @@ _MAY_BE_MISSING = {
     "cpu.max",
     "cpu.shares",
     "cpu.weight",
-    "io.max",
     "io.weight",
     "memory.memsw.limit_in_bytes",
     "memory.swap.max",
@@ -272,8 +300,12 @@ def limits_v2(limits: Limits) -> list[tuple[str, str]]:
         values.append(("pids.max", str(limits.pids)))
     if limits.io_weight is not None:
         values.append(("io.weight", f"default {limits.io_weight}"))
-    values += [("io.max", f"{device} rbps={count} wbps={count}") for device, count in limits.io_bytes_per_second]
     return values
+
+
+def _io_max(disk: str, speed: DiskSpeed | None) -> str:
+    much, often = (speed.bytes, speed.operations) if speed else ("max", "max")
+    return f"{disk} rbps={much} wbps={much} riops={often} wiops={often}"
 
 
 def weight(cpu_shares: int) -> int:
@@ -298,6 +330,17 @@ def mounts_in(mountinfo: str) -> dict[str, Mounted]:
     if v1:
         return {name: v1[name] for name in _CONTROLLERS_V1 if name in v1}
     return {"unified": unified} if unified is not None else {}
+
+
+def disks_in(mountinfo: str) -> Path | None:
+    """Where v1's `blkio` is mounted, if it is, and from its root. Pure."""
+    for line in mountinfo.splitlines():
+        before, _, after = line.partition(" - ")
+        kind, _, options = after.split()[:3]
+        root, place = before.split()[3:5]
+        if kind == "cgroup" and "blkio" in options.split(",") and root == "/":
+            return Path(place)
+    return None
 
 
 def places_in(mountinfo: str) -> list[tuple[str, str]]:

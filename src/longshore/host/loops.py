@@ -1,5 +1,8 @@
 """Files as disks: a file's own size bounds what can be written to the file system in it. Only the standard library is
 imported, as in namespaces.py.
+
+A disk is named by its numbers, `7:3`. What is said about those numbers stays said when the disk is gone and another file gets
+them, so whoever bounds a disk says so for each, and takes it back.
 """
 
 from __future__ import annotations
@@ -19,6 +22,10 @@ _AUTOMATIC_END = 4
 _DIRECT = 16  # past the page cache, which has these pages already, as the file system's
 # struct loop_config: the file's descriptor, block size, struct loop_info64 (of which only lo_flags), reserved.
 _CONFIG = struct.Struct("=II 52x I 176x 64x")
+_MAJOR = 7
+# Of what is written to a disk, how much may wait in memory. Enough to write at full speed; what is more would be in the way of
+# others who want to write, and make the end of the disk, when all of it is written, slow.
+_WAITING_BYTES = 64 * 1024 * 1024
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -42,14 +49,49 @@ def make_disk(file: str, size_mib: int, *, owner: int) -> None:
         raise OSError(errno.EIO, f"mkfs.ext4: {done.stderr.strip()}")
 
 
-def mount_disk(file: str, place: str, *, flags: int = 0) -> None:
-    """Mounts a disk of `make_disk`. When the last mount of it is gone the kernel lets go of the file. OSError."""
+def mount_disk(file: str, place: str, *, flags: int = 0) -> str:
+    """Mounts a disk of `make_disk`; its numbers. When the last mount of it is gone the kernel lets go of the file. OSError."""
     device, opened = _attach(file)
     try:
         # Its tables of inodes are zero, as the file is: nobody needs to write that down.
         mounts.mount("ext4", place, source=device, flags=flags, options="noinit_itable")
+        return f"{_MAJOR}:{os.minor(os.fstat(opened).st_rdev)}"
     finally:
         os.close(opened)
+
+
+def bound_waiting(disk: str, *, sys: str = "/sys") -> None:
+    """Only a little of what is written to the disk waits in memory; who writes more waits instead. OSError: not here."""
+    folder = f"{sys}/class/bdi/{disk}"
+    if os.path.exists(f"{folder}/max_bytes"):
+        _write(f"{folder}/max_bytes", str(_WAITING_BYTES))
+    else:
+        # Older kernels: in hundredths of what all that is written may take.
+        _write(f"{folder}/max_ratio", "1")
+    # Without this the bound holds only where all together write too much.
+    _write(f"{folder}/strict_limit", "1")
+
+
+def unbound_waiting(disk: str, *, sys: str = "/sys") -> None:
+    """As the kernel has it for a disk of which nothing was said. OSError."""
+    _write(f"{sys}/class/bdi/{disk}/max_ratio", "100")
+    _write(f"{sys}/class/bdi/{disk}/strict_limit", "0")
+
+
+def file_of(disk: str, *, sys: str = "/sys") -> str | None:
+    """The file that the disk is in now; None: in none."""
+    try:
+        with open(f"{sys}/dev/block/{disk}/loop/backing_file") as file:
+            text = file.read()
+    except OSError:
+        return None
+    return text.rstrip("\n").removesuffix(" (deleted)") or None
+
+
+def _write(path: str, value: str) -> None:
+    # Not made where it is not: `open` would say that it may not, instead of that there is none.
+    with open(os.open(path, os.O_WRONLY | os.O_CLOEXEC), "w") as file:
+        file.write(value)
 
 
 def _attach(file: str) -> tuple[str, int]:

@@ -4,8 +4,8 @@ The program is a nursery. It has everything imported, and forks for each instanc
 start takes thirty. The keeper sends it one end of a socket for each, and the host's number of the instance's root (0: its
 own root). Back comes the instance's network namespace, which the keeper joins to the others. Then come what to make (`Birth`,
 one JSON line) and two open files: the console, and the door where `init` tells how things stand. Back go lines: `pid` as soon
-as there is one, then `ready`, or `fault`. The first process waits for `go` before it does anything that lasts, so that there
-is never one of which the keeper has no note. When the keeper has gone, so have all of them.
+as there is one, with the numbers of its disk, then `ready`, or `fault`. The first process waits for `go` before it does
+anything that lasts, so that there is never one of which the keeper has no note. When the keeper has gone, so have all of them.
 
 The instance's root is made with all power, and then given up: who is root in it is a user like any other on the host, and can
 do nothing of what the kernel asks the host's root for. It can't make devices, load modules, set the kernel, mount disks, or
@@ -180,7 +180,7 @@ def _be_born(channel: socket.socket, root_id: int) -> NoReturn:
         namespaces.unshare(namespaces.CLONE_NEWNS)
         mounts.make_private()
         # Before the control group is joined: in that, no disk can be opened.
-        _mount_root(birth)
+        disk = _mount_root(birth)
         for entrance in birth["entrances"]:
             with open(entrance, "w") as file:
                 file.write("0")
@@ -189,7 +189,7 @@ def _be_born(channel: socket.socket, root_id: int) -> NoReturn:
         namespaces.unshare(_NAMESPACES)
         pid = os.fork()
         if pid:
-            _say(channel, {"pid": pid})
+            _say(channel, {"pid": pid, "disk": disk})
         else:
             _live(birth, owned.user, channel, init.Console(console), socket.socket(fileno=door))
     except _Abandoned:
@@ -221,14 +221,16 @@ def _live(birth: Birth, user: int | None, channel: socket.socket, console: init.
     init.run(birth["plan"], console, door)
 
 
-def _mount_root(birth: Birth) -> None:
-    """A mount point of its own, as pivot_root wants it, on which containers' overlays can lie."""
+def _mount_root(birth: Birth) -> str | None:
+    """A mount point of its own, as pivot_root wants it, on which containers' overlays can lie. The numbers of its disk, if
+    it has one."""
     root = birth["root"]
-    if birth["disk"] is not None:
-        loops.mount_disk(birth["disk"], root, flags=mounts.NO_DEVICES)
-        os.rmdir(f"{root}/lost+found")
-    else:
+    if birth["disk"] is None:
         mounts.bind(root, root, flags=mounts.NO_DEVICES)
+        return None
+    disk = loops.mount_disk(birth["disk"], root, flags=mounts.NO_DEVICES)
+    os.rmdir(f"{root}/lost+found")
+    return disk
 
 
 def _build_root(birth: Birth, user: int | None) -> None:

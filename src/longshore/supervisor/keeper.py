@@ -35,7 +35,7 @@ import structlog
 from msgspec import Struct
 
 from longshore.host import loops, processes
-from longshore.host.cgroups import Hierarchy, Limits, places_in
+from longshore.host.cgroups import DiskSpeed, Hierarchy, Limits, places_in
 from longshore.host.lines import Lines, connect, listen
 from longshore.host.processes import Process
 from longshore.host.supervised import About, AgentState, Changed, Died, News, Options, Order, Standing
@@ -51,10 +51,14 @@ CGROUP = "/longshore"
 # half of each processor at least. With less, on a host whose programs are in no groups, busy ones would leave jobs nothing.
 _WEIGHT = 100
 _IO_WEIGHT = 50
+# Amazon EBS user guide, "General Purpose SSD volumes": a gp3 volume of any size has 3,000 IOPS and 125 MiB/s. An instance that
+# wrote as fast as the host can would have everybody wait who wants his own data safe on the same disk.
+_DISK_SPEED = DiskSpeed(bytes=125 * 1024 * 1024, operations=3000)
 _BIRTH_SECONDS = 20.0
 _OWN_MIB = 192  # for init and agent, beside what the type has
 _PIDS = 32768  # and never more than half the numbers that the host has
 _GONE_SECONDS = 10.0
+_DISK = re.compile(r"/(instances|trash/[^/]+)/i-[0-9a-f]{8,32}/disk$")
 _RULES = (
     "c *:* m", "b *:* m",  # making a node gives nothing
     *(f"c {major}:{minor} rwm" for major, minor in birth.DEVICES.values()),
@@ -74,6 +78,7 @@ class _Note(Struct, frozen=True, kw_only=True):
     root_id: int = 0
     pid: int | None = None
     started_at: int | None = None
+    disk: str | None = None  # the numbers of its disk; None: it has none of its own
 
 
 class _Told(Struct, frozen=True, kw_only=True):
@@ -91,6 +96,7 @@ class _Instance:
         self.folder = folder
         self.root_id = root_id  # the host's number of its root; 0: the host's own
         self.told = _Told()
+        self.disk: str | None = None
         self.process: Process | None = None
         self.lines: Lines | None = None
         self.watching: asyncio.Task[None] | None = None
@@ -167,6 +173,7 @@ class Keeper:
         joined = await self._on_network(self._fabric.joined)
         for folder in sorted(self._folders.iterdir()):
             await self._adopt(folder, joined)
+        self._unbound_disks_of_nobody()
         known = {link_name(instance_id) for instance_id in self._instances}
         for name in joined - known:
             await self._on_network(partial(self._fabric.remove_link, name))
@@ -304,6 +311,36 @@ class Keeper:
         await asyncio.get_running_loop().run_in_executor(self._programs, make)
         return disk
 
+    def _bound_disk(self, instance: _Instance) -> None:
+        if instance.disk is None:
+            return
+        try:
+            self._hierarchy.set_disk_speed(instance.cgroup, instance.disk, _DISK_SPEED)
+            loops.bound_waiting(instance.disk)
+        except OSError as error:
+            log.warning(
+                "an instance's disk is as fast as the host's", instance_id=instance.order.instance_id, why=str(error)
+            )
+
+    def _unbound_disk(self, instance: _Instance) -> None:
+        if instance.disk is None:
+            return
+        file = loops.file_of(instance.disk)
+        if file is None or file == str(instance.folder / "disk") or not _DISK.search(file):
+            self._free(instance.cgroup, instance.disk)
+        # Else its numbers are those of another instance's disk by now.
+
+    def _unbound_disks_of_nobody(self) -> None:
+        """Of instances that ended without a supervisor, and without their folder."""
+        for disk in self._hierarchy.slow_disks(_DISK_SPEED):
+            if _DISK.search(loops.file_of(disk) or "") is None:
+                self._free(CGROUP, disk)
+
+    def _free(self, group: str, disk: str) -> None:
+        with contextlib.suppress(OSError):
+            loops.unbound_waiting(disk)
+            self._hierarchy.set_disk_speed(group, disk, None)
+
     async def _join(self, instance: _Instance, channel: socket.socket) -> None:
         order = instance.order
         network = await _descriptor(channel)
@@ -328,7 +365,9 @@ class Keeper:
         instance.process = Process.find(pid)
         if instance.process is None:
             raise CannotLaunch(str((await _line(ours)).get("fault")))
+        instance.disk = None if said["disk"] is None else str(said["disk"])
         self._note(instance)
+        self._bound_disk(instance)
         await loop.sock_sendall(ours, b"go\n")
         said = await _line(ours)
         if "ready" not in said:
@@ -342,6 +381,7 @@ class Keeper:
             root_id=instance.root_id,
             pid=process.pid if process else None,
             started_at=processes.started_at(process.pid) if process else None,
+            disk=instance.disk,
         )
         # Not made durable: when the machine goes down, all that it tells of goes with it.
         draft = instance.folder / "order.draft"
@@ -355,6 +395,8 @@ class Keeper:
             # It was about to be made; its folder's name is its id.
             note = _Note(order=_nameless(folder.name), boot_id="")
         instance = _Instance(note.order, folder, note.root_id)
+        # After another start of the host its numbers are anybody's.
+        instance.disk = note.disk if note.boot_id == self._boot_id else None
         if note.boot_id == self._boot_id and note.pid is not None:
             instance.process = Process.find(note.pid, note.started_at)
         if instance.process is None or link_name(folder.name) not in joined:
@@ -399,6 +441,7 @@ class Keeper:
     async def _remove_all_of(self, instance: _Instance) -> None:
         """Whatever there is of it, at whatever point it was left."""
         order = instance.order
+        self._unbound_disk(instance)  # First: what waits to be written has then an end soon.
         if instance.process is not None:
             # The kernel ends all the processes of the namespace with its first one, and waits for them.
             instance.process.kill()
