@@ -23,6 +23,7 @@ IAM_QUOTAS: Mapping[str, int] = {
     "PoliciesPerRole": 20,
     "PoliciesPerUser": 10,
     "PolicySize": 6144,
+    "PolicyVersionsInUse": 10_000,  # managed policies that are attached to anybody, AWS's own among them
     "RolesPerAccount": 1000,
     "TagsPerResource": 50,
     "UsersPerAccount": 5000,

@@ -7,6 +7,7 @@ import io
 
 import pytest
 
+from in_process import InProcessHouse
 from people import EC2_TRUST, allow, document
 from refusals import refused, unchecked
 
@@ -38,10 +39,40 @@ def test_the_summary_counts_what_there_is(house) -> None:
     iam.create_policy_version(PolicyArn=arn, PolicyDocument=document(allow("s3:Get*")))
     after = iam.get_account_summary()["SummaryMap"]
     changed = {name: after[name] - before[name] for name in after if after[name] != before[name]}
-    assert changed == {
-        "Users": 1, "Groups": 1, "Roles": 1, "InstanceProfiles": 1, "Policies": 1, "PolicyVersionsInUse": 2,
-    }  # fmt: skip
+    assert changed == {"Users": 1, "Groups": 1, "Roles": 1, "InstanceProfiles": 1, "Policies": 1}
     assert (after["GroupsQuota"], after["AttachedPoliciesPerRoleQuota"], after["PolicySizeQuota"]) == (300, 20, 6144)
+
+
+def test_policies_in_use_are_those_that_somebody_has(house) -> None:
+    iam = house.client("iam")
+    summary = iam.get_account_summary()["SummaryMap"]
+    before = summary["PolicyVersionsInUse"]
+    assert summary["PolicyVersionsInUseQuota"] == 10_000
+    iam.create_user(UserName="anna")
+    iam.create_role(RoleName="job", AssumeRolePolicyDocument=EC2_TRUST)
+    own = iam.create_policy(PolicyName="p", PolicyDocument=document(allow("s3:*")))["Policy"]["Arn"]
+    iam.create_policy_version(PolicyArn=own, PolicyDocument=document(allow("s3:Get*")))
+    for arn, in_use in ((own, 1), ("arn:aws:iam::aws:policy/ReadOnlyAccess", 2)):
+        iam.attach_user_policy(UserName="anna", PolicyArn=arn)
+        iam.attach_role_policy(RoleName="job", PolicyArn=arn)
+        assert iam.get_account_summary()["SummaryMap"]["PolicyVersionsInUse"] == before + in_use
+    iam.detach_user_policy(UserName="anna", PolicyArn=own)
+    iam.put_user_permissions_boundary(UserName="anna", PermissionsBoundary=own)
+    iam.detach_role_policy(RoleName="job", PolicyArn=own)
+    assert iam.get_account_summary()["SummaryMap"]["PolicyVersionsInUse"] == before + 1
+
+
+def test_no_more_policies_are_in_use_than_may_be() -> None:
+    house = InProcessHouse(iam_quotas={"PolicyVersionsInUse": 1})
+    iam = house.client("iam")
+    assert iam.get_account_summary()["SummaryMap"]["PolicyVersionsInUseQuota"] == 1
+    iam.create_group(GroupName="ops")
+    iam.create_user(UserName="anna")
+    iam.attach_group_policy(GroupName="ops", PolicyArn="arn:aws:iam::aws:policy/ReadOnlyAccess")
+    iam.attach_user_policy(UserName="anna", PolicyArn="arn:aws:iam::aws:policy/ReadOnlyAccess")
+    with refused("LimitExceeded", "Cannot exceed quota for PolicyVersionsInUse: 1", status=409):
+        iam.attach_user_policy(UserName="anna", PolicyArn="arn:aws:iam::aws:policy/AdministratorAccess")
+    house.close()
 
 
 def test_the_credential_report_tells_of_every_user_and_key(house, person) -> None:

@@ -13,6 +13,7 @@ from longshore.aws.errors import AwsError
 from longshore.kit.call import Call
 from longshore.kit.operation import Request, Response, operation
 from longshore.services.iam import rules, shown, store
+from longshore.services.iam.operations import policies
 from longshore.services.iam.records import (
     AccessKey,
     CredentialReport,
@@ -57,7 +58,6 @@ def list_account_aliases(call: Call, request: Request) -> Response:
 @operation
 def get_account_summary(call: Call, request: Request) -> Response:
     """Numbers and quotas. Of devices, certificates and providers there are none here."""
-    policies = store.listed(call.transaction, Policy, call.account)
     quotas = {
         "AccessKeysPerUserQuota": "AccessKeysPerUser",
         "AssumeRolePolicySizeQuota": "ACLSizePerRole",
@@ -70,6 +70,7 @@ def get_account_summary(call: Call, request: Request) -> Response:
         "InstanceProfilesQuota": "InstanceProfilesPerAccount",
         "PoliciesQuota": "PoliciesPerAccount",
         "PolicySizeQuota": "PolicySize",
+        "PolicyVersionsInUseQuota": "PolicyVersionsInUse",
         "RolePolicySizeQuota": "InlineSizePerRole",
         "RolesQuota": "RolesPerAccount",
         "UserPolicySizeQuota": "InlineSizePerUser",
@@ -81,9 +82,9 @@ def get_account_summary(call: Call, request: Request) -> Response:
         "Groups": store.count(call.transaction, Group, call.account),
         "Roles": store.count(call.transaction, Role, call.account),
         "InstanceProfiles": store.count(call.transaction, InstanceProfile, call.account),
-        "Policies": len(policies),
-        "PolicyVersionsInUse": sum(len(policy.versions) for policy in policies),
-        "PolicyVersionsInUseQuota": 10_000,
+        "Policies": store.count(call.transaction, Policy, call.account),
+        # IAM API reference, GetAccountSummary: the managed policies that are attached to users, groups or roles.
+        "PolicyVersionsInUse": len(policies.uses_of(call).attached),
         "AccountAccessKeysPresent": 1,  # Every account here has a root key.
         "AccountMFAEnabled": 0,
         "AccountPasswordPresent": 0,

@@ -6,9 +6,9 @@ from msgspec.structs import replace
 
 from longshore.kit.call import Call
 from longshore.kit.operation import Request, Response, operation
-from longshore.services.iam import rules, shown, store
+from longshore.services.iam import managed, rules, shown, store
 from longshore.services.iam.operations import groups, policies, roles, users
-from longshore.services.iam.records import Group, Holder, Role, User
+from longshore.services.iam.records import Group, Holder, Policy, Role, User
 
 
 def _attach(call: Call, holder: Holder, policy_arn: str) -> Holder:
@@ -16,7 +16,21 @@ def _attach(call: Call, holder: Holder, policy_arn: str) -> Holder:
     if policy_arn in holder.attached:
         return holder
     rules.check_quota(call, f"PoliciesPer{type(holder).__name__}", len(holder.attached))
+    _check_in_use(call, policy_arn)
     return replace(holder, attached=(*holder.attached, policy_arn))
+
+
+def _check_in_use(call: Call, policy_arn: str) -> None:
+    """LimitExceeded: as many policies are attached to anybody as may be, and this one to nobody.
+
+    Who holds what is walked through, which in a large account takes milliseconds, only where there are so many policies.
+    """
+    there = store.count(call.transaction, Policy, call.account) + len(managed.headers())
+    if there <= rules.quota(call, "PolicyVersionsInUse"):
+        return
+    in_use = policies.Uses(call).attached
+    if policy_arn not in in_use:
+        rules.check_quota(call, "PolicyVersionsInUse", len(in_use))
 
 
 def _detach(holder: Holder, policy_arn: str) -> Holder:
