@@ -53,6 +53,7 @@ IamQuota = Annotated[
     typer.Option(help="A quota of IAM that differs from AWS's, as `RolesPerAccount=2000`; may be given several times."),
 ]
 TrailDays = Annotated[int, typer.Option(min=1, help="How long calls stay on record (`aws cloudtrail lookup-events`).")]
+TrailRecords = Annotated[int, typer.Option(min=1, help="How many calls stay on record at most, the newest.")]
 
 
 @app.command()
@@ -71,6 +72,7 @@ def serve(
     join_seconds: JoinSeconds = 1800,
     iam_quota: IamQuota = None,
     trail_days: TrailDays = 90,
+    trail_records: TrailRecords = 200_000,
     privileged: Annotated[bool, typer.Option("--privileged", help="Honour `privileged: true` of jobs.")] = False,
     for_tests: ForTests = False,
 ) -> None:
@@ -80,7 +82,7 @@ def serve(
             host=host, port=port, state=state or default_state_dir(), account=account, region=region,
             machines=machines, vcpus=vcpus, memory_mib=memory_mib, disk_gib=disk_gib, share=tuple(share or ()),
             idle_seconds=idle_seconds, join_seconds=join_seconds, iam_quotas=_quotas(iam_quota), trail_days=trail_days,
-            privileged=privileged, for_tests=for_tests,
+            trail_records=trail_records, privileged=privileged, for_tests=for_tests,
         ),
         with_defaults=False,
     )  # fmt: skip
@@ -102,6 +104,7 @@ def up(
     join_seconds: JoinSeconds = 1800,
     iam_quota: IamQuota = None,
     trail_days: TrailDays = 90,
+    trail_records: TrailRecords = 200_000,
     for_tests: ForTests = False,
 ) -> None:
     """The server, machines of this host, and what a first job needs: roles, a compute environment, a queue."""
@@ -110,7 +113,7 @@ def up(
             host=host, port=port, state=state or default_state_dir(), account=account, region=region,
             machines=machines, vcpus=vcpus, memory_mib=memory_mib, disk_gib=disk_gib, share=tuple(share or ()),
             idle_seconds=idle_seconds, join_seconds=join_seconds, iam_quotas=_quotas(iam_quota), trail_days=trail_days,
-            privileged=True, for_tests=for_tests,
+            trail_records=trail_records, privileged=True, for_tests=for_tests,
         ),
         with_defaults=True,
     )  # fmt: skip
