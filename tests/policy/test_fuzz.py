@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,6 +29,11 @@ def rubbish(seed: int) -> str:
 def test_documents_that_are_half_rubbish_are_refused_or_understood() -> None:
     taken = sum(must_hold(rubbish(seed)) for seed in range(4000))
     assert 400 < taken < 3600  # Both ends were met often.
+
+
+def test_documents_that_the_fuzzer_found_before() -> None:
+    found = json.loads((Path(__file__).parent / "found_documents.json").read_text())
+    assert 20 < sum(must_hold(text) for text in found) < len(found)
 
 
 @pytest.mark.long
