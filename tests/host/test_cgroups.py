@@ -205,6 +205,19 @@ def test_on_v1_a_disk_is_slow_at_the_root_where_what_waits_in_memory_is_written(
         Hierarchy({"cpu": Mounted(tmp_path)}).set_disk_speed("/longshore/i-1", "7:3", speed)
 
 
+@pytest.mark.parametrize("controller", ["cpu", "unified"])
+def test_a_group_that_others_come_before_is_told_so_once(tmp_path: Path, controller: str) -> None:
+    hierarchy = Hierarchy({controller: Mounted(tmp_path)})
+    assert not hierarchy.set_idle("/a", True)  # There is no such group.
+    (tmp_path / "a").mkdir()
+    assert not hierarchy.set_idle("/a", True)  # The kernel does not know of it.
+    file = tmp_path / "a" / "cpu.idle"
+    file.write_text("0\n")
+    assert hierarchy.set_idle("/a", False) and file.read_text() == "0\n"
+    assert hierarchy.set_idle("/a", True) and file.read_text() == "1"
+    assert hierarchy.set_idle("/a", False) and file.read_text() == "0"
+
+
 def test_nothing_asked_is_nothing_written() -> None:
     assert limits_v1(Limits()) == limits_v2(Limits()) == []
 

@@ -151,6 +151,20 @@ class Hierarchy:
                 names.update(entry.name for entry in os.scandir(folder) if entry.is_dir())
         return [f"{parent.rstrip('/')}/{name}" for name in sorted(names)]
 
+    def set_idle(self, group: str, is_idle: bool) -> bool:
+        """Whether all others come before the group at any time, whatever its weight. A weight can't be told to a group that
+        is so; when it no longer is, it has that of one that nobody told anything. False: that can't be had, or there is no
+        such group.
+        """
+        value = "1" if is_idle else "0"
+        try:
+            file = self._file(group, "cpu.idle")
+            if file.read_text().strip() != value:
+                file.write_text(value)
+        except OSError:
+            return False
+        return True
+
     def set_disk_speed(self, group: str, disk: str, speed: DiskSpeed | None) -> None:
         """Of a disk (`7:3`) that is the group's alone; None: no limit any more. OSError: it can't be had.
 

@@ -40,6 +40,7 @@ _DROPPED = (2, 9, 16, 17, 20, 22, 25, 30, 32, 33, 34, 35, 36, 37, 38)
 
 # 1,024 would be as much as all containers together: the agent works for each of them, and little.
 _AGENT_SHARES = 4096
+_AGENT_WEIGHT = 400  # on v2
 
 USERS = 262_144  # that an instance has, root the first of them
 # Where their numbers begin, a stretch an instance: above what is given to people, services, subuids and systemd's
@@ -353,6 +354,15 @@ def _enter_leaf(top: str, leaf: str, root_id: int) -> None:
     entrance = "tasks" if os.path.exists(f"{folder}/tasks") else "cgroup.procs"
     with open(f"{folder}/{entrance}", "w") as file:
         file.write("0")
+    if entrance == "cgroup.procs":
+        # v2: now that no process is left above, what it has can be handed on.
+        with contextlib.suppress(OSError):
+            for path, value in (
+                (f"{top}/cgroup.subtree_control", "+cpu"),
+                (f"{folder}/cpu.weight", str(_AGENT_WEIGHT)),
+            ):
+                with open(path, "w") as file:
+                    file.write(value)
     if root_id:
         # Groups below, and who is in them, are the instance's to order; the limits of its own stay the supervisor's.
         for place in (top, folder):

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import hashlib
 import ipaddress
 import json
@@ -41,6 +42,7 @@ from longshore.host.processes import Process
 from longshore.host.supervised import About, AgentState, Changed, Died, News, Options, Order, Standing
 from longshore.supervisor import birth, guest, init
 from longshore.supervisor.fabric import Fabric, link_name
+from longshore.supervisor.giving_way import GivingWay
 
 log = structlog.get_logger("longshore.supervisor")
 
@@ -49,6 +51,7 @@ T = TypeVar("T")
 CGROUP = "/longshore"
 # Of all instances together: as one more program of the host, or as one slice of systemd's. The server is another, and so has
 # half of each processor at least. With less, on a host whose programs are in no groups, busy ones would leave jobs nothing.
+# While the others leave them half they also give way at once: giving_way.py.
 _WEIGHT = 100
 _IO_WEIGHT = 50
 # Amazon EBS user guide, "General Purpose SSD volumes": a gp3 volume of any size has 3,000 IOPS and 125 MiB/s. An instance that
@@ -138,6 +141,7 @@ class Keeper:
         self._sweeper = ThreadPoolExecutor(1, "sweeper")
         self._programs = ThreadPoolExecutor(2, "programs")
         self._hierarchy = Hierarchy.of_this_process()
+        self._giving_way = GivingWay(self._hierarchy, CGROUP)
         self._cgroups = places_in(Path("/proc/self/mountinfo").read_text())
         self._instances: dict[str, _Instance] = {}
         self._launching: dict[str, asyncio.Future[Standing]] = {}
@@ -180,6 +184,7 @@ class Keeper:
 
     async def leave(self) -> None:
         """Ends; the instances go on."""
+        self._giving_way.end()
         for instance in self._instances.values():
             self._let_go(instance)
         await self._on_network(self._fabric.close)
@@ -190,6 +195,7 @@ class Keeper:
         while self._launching:
             await asyncio.wait(self._launching.values())
         await asyncio.gather(*(self.terminate(instance_id) for instance_id in list(self._instances)))
+        self._giving_way.end()
         await self._on_network(self._fabric.remove)
         for folder in self._hierarchy.folders(CGROUP):
             # Alone, not what is below: that belongs to other supervisors.
@@ -409,6 +415,8 @@ class Keeper:
         self._watch(instance)
 
     def _watch(self, instance: _Instance) -> None:
+        self._giving_way.begin()
+
         def on_line(line: bytes) -> None:
             instance.told = msgspec.json.decode(line, type=_Told)
             self._on_news(Changed(standing=instance.standing()))
@@ -462,6 +470,8 @@ class Keeper:
             self._sweep(gone)
         self._root_ids.discard(instance.root_id)
         self._instances.pop(order.instance_id, None)
+        if not self._instances:
+            self._giving_way.end()
 
     def _let_go(self, instance: _Instance) -> None:
         if instance.lines is not None:
@@ -472,7 +482,12 @@ class Keeper:
             instance.watching.cancel()
 
     def _make_cgroup(self, group: str, limits: Limits) -> None:
-        self._hierarchy.make(CGROUP, Limits(weight=_WEIGHT, io_weight=_IO_WEIGHT))
+        try:
+            self._hierarchy.make(CGROUP, Limits(weight=_WEIGHT, io_weight=_IO_WEIGHT))
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            # It is there and gives way, so that it has no weight to be told.
         if any(folder.exists() for folder in self._hierarchy.folders(group)):
             # Left by a supervisor whose state folder is gone.
             self._hierarchy.kill_all(group)
