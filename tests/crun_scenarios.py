@@ -24,8 +24,10 @@ from typing import Any
 
 import pytest
 
+from patience import patient
+
 TESTS = Path(__file__).parent
-LIMIT_SECONDS = 120
+LIMIT_SECONDS = patient(120)
 
 Body = Callable[["Machine"], Awaitable[None]]
 

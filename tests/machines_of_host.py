@@ -21,6 +21,7 @@ from msgspec.structs import replace
 
 from longshore.host.supervised import Connection, Gone, News, Order, Standing, open_connection
 from longshore.supervisor import client
+from patience import patient
 
 needs_root = pytest.mark.skipif(
     os.geteuid() != 0 or shutil.which("nsenter") is None,
@@ -61,7 +62,7 @@ def on_a_host_of_its_own(test: Callable[..., None]) -> Callable[..., None]:
 
 # Stands for the agent: says that it is there, and stays. What it was started with is told by the instance's files.
 AGENT = ("/bin/sh", "-c", "env > /tmp/agent-environment; echo agent is up; exec sleep 1000")
-LIMIT_SECONDS = 20.0
+LIMIT_SECONDS = patient(20.0)
 
 
 def order(number: int = 1, **more: object) -> Order:

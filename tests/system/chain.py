@@ -24,6 +24,7 @@ from crun_scenarios import busybox_archive
 from longshore.host.cgroups import Hierarchy
 from longshore.host.supervised import Connection, Standing, open_connection
 from longshore.supervisor import client as supervisor
+from patience import patient
 from system.running import LONGSHORE, Server, wait_for
 
 EC2_TRUST = json.dumps(
@@ -92,7 +93,7 @@ class Chain:
         return self._server
 
     def longshore(self, *arguments: str) -> str:
-        done = subprocess.run([*LONGSHORE, *arguments], capture_output=True, text=True, timeout=60)
+        done = subprocess.run([*LONGSHORE, *arguments], capture_output=True, text=True, timeout=patient(60))
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
@@ -121,7 +122,7 @@ class Chain:
 
     def when(self, job_id: str, holds: Callable[[dict[str, Any]], object], seconds: float = 30.0) -> dict[str, Any]:
         """The job as soon as it `holds`; within the time, else what was found instead is told."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + patient(seconds)
         while not holds(job := self.job(job_id)):
             if time.monotonic() > end:
                 explained = self.longshore("explain", "--state", str(self.state), job_id)

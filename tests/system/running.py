@@ -16,6 +16,8 @@ from typing import Any
 import botocore.session
 from botocore.config import Config
 
+from patience import patient
+
 ROOT_KEY = "AKIAROOTROOTROOTROOT"
 ROOT_SECRET = "a-secret-of-the-root-user-for-tests-only"
 REGION = "us-east-1"
@@ -47,7 +49,7 @@ class Server:
                 text=True,
             )
         assert self.process.stdout is not None
-        line = self._first_line(ready_seconds)
+        line = self._first_line(patient(ready_seconds))
         self.seconds_to_ready = time.monotonic() - began
         if not line.startswith("ready http://"):
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -91,7 +93,7 @@ class Server:
             "AWS_DEFAULT_REGION": REGION,
             "AWS_EC2_METADATA_DISABLED": "true",
         }
-        return subprocess.run(["sh", "-c", line], env=environment, capture_output=True, text=True, timeout=60)
+        return subprocess.run(["sh", "-c", line], env=environment, capture_output=True, text=True, timeout=patient(60))
 
     def kill(self) -> None:
         self.process.send_signal(signal.SIGKILL)
@@ -102,7 +104,7 @@ class Server:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         try:
-            return self.process.wait(30)
+            return self.process.wait(patient(30))
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait(10)
@@ -117,7 +119,7 @@ class Server:
 
 def wait_for(what: Any, seconds: float = 30.0) -> Any:
     """Asks until it gives something; for so many seconds at most."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + patient(seconds)
     while True:
         found = what()
         if found:
