@@ -285,7 +285,8 @@ def test_a_privileged_job_with_the_instances_root_is_root_of_nothing_else(house:
         (echo 1 >/sys/kernel/profiling) && echo wrote /sys
         for at in $(find /sys/fs/cgroup /instance/sys/fs/cgroup -name release_agent); do
           (echo /tmp/run >$at) && echo wrote $at
-          mkdir $(busybox dirname $at)/made && echo made a group beside $at
+          made=$(busybox dirname $at)/made
+          mkdir $made && busybox rmdir $made && echo made a group beside $at
         done
         mount -t cgroup -o rdma none /t && echo mounted a hierarchy
         mount -t debugfs none /t && echo mounted debugfs
