@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import os
+import stat
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -153,6 +155,18 @@ def test_on_v2_a_group_gets_all_its_limits_and_those_above_it_none(tmp_path: Pat
     assert (made / "cgroup.subtree_control").read_text() == ""
 
 
+def test_on_v2_everybody_may_pass_through_groups_whatever_the_umask(tmp_path: Path) -> None:
+    hierarchy = v2_tree(tmp_path, "longshore")
+    (tmp_path / "longshore").chmod(0o700)  # As it was made before.
+    before = os.umask(0o077)
+    try:
+        hierarchy.make("/longshore/i-1")
+    finally:
+        os.umask(before)
+    modes = [stat.S_IMODE((tmp_path / group).stat().st_mode) for group in ("longshore", "longshore/i-1")]
+    assert modes == [0o755, 0o755]
+
+
 @pytest.mark.parametrize("file", ["cpu.weight", "cpu.max", "pids.max", "io.weight", "memory.swap.max"])
 def test_on_v2_a_job_runs_without_a_controller_that_the_host_does_not_hand_on(tmp_path: Path, file: str) -> None:
     hierarchy = v2_tree(tmp_path, "a")
@@ -218,6 +232,51 @@ def test_a_group_that_others_come_before_is_told_so_once(tmp_path: Path, control
     assert hierarchy.set_idle("/a", False) and file.read_text() == "0"
 
 
+def test_on_v2_those_in_a_containers_first_group_step_down_so_that_it_hands_on(tmp_path: Path) -> None:
+    """With the kernel's own groups, in a namespace that begins at one that has processes, as Docker's containers have it."""
+    hierarchy = own_hierarchy(version=2)
+    program = """
+import pathlib, subprocess, sys
+from longshore.host.cgroups import Hierarchy, Limits
+beside = subprocess.Popen(["sleep", "60"])
+hierarchy = Hierarchy.of_this_process()
+try:
+    hierarchy.make("/longshore/i-1", Limits(memory_mib=64, pids=50))
+    hierarchy.make("/longshore/i-2", Limits(memory_mib=32))
+    top = pathlib.Path("/sys/fs/cgroup")
+    print(*(pathlib.Path(f"/proc/{pid}/cgroup").read_text().strip() for pid in ("self", beside.pid)))
+    print((top / "longshore/i-1/memory.max").read_text(), (top / "longshore/i-2/memory.max").read_text())
+    print([(top / "cgroup.procs").read_text()], hierarchy.remove("/longshore"))
+finally:
+    beside.kill()
+    beside.wait()
+"""
+    group = hierarchy.folders(GROUP)[0]
+    inside = f"""echo $$ >{group}/cgroup.procs && exec unshare -C -m sh -ec '
+umount -R /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup; exec "$@"' sh "$@" """
+    try:
+        done = subprocess.run(["sh", "-c", inside, "sh", sys.executable, "-c", program], capture_output=True, text=True)
+    finally:
+        hierarchy.kill_all(GROUP)
+        gone = hierarchy.remove(GROUP)
+    assert done.stdout.splitlines() == ["0::/init 0::/init", "67108864", " 33554432", "", "[''] True"], done.stderr
+    assert gone
+
+
+def test_on_v2_another_group_than_the_first_that_has_processes_is_an_error_that_names_it(tmp_path: Path) -> None:
+    hierarchy = own_hierarchy(version=2)
+    process = subprocess.Popen(["sleep", "60"])
+    try:
+        hierarchy.join(GROUP, process.pid)
+        with pytest.raises(OSError, match=rf"{GROUP} can't hand on \+cpu .*: Device or resource busy"):
+            hierarchy.make(f"{GROUP}/below", Limits(pids=5))
+    finally:
+        process.kill()
+        process.wait()
+        gone = hierarchy.remove(GROUP)
+    assert gone
+
+
 def test_nothing_asked_is_nothing_written() -> None:
     assert limits_v1(Limits()) == limits_v2(Limits()) == []
 
@@ -248,11 +307,14 @@ def test_kills_for_want_of_memory_are_read_in_both_layouts(tmp_path: Path) -> No
     assert Hierarchy({"memory": Mounted(tmp_path)}).oom_kills("/gone") == 0
 
 
-def own_hierarchy() -> Hierarchy:
+def own_hierarchy(version: int | None = None) -> Hierarchy:
+    """With the group `GROUP`. None: of either version."""
     if os.geteuid() != 0:
         pytest.skip("control groups are made by root alone")
     try:
         hierarchy = Hierarchy.of_this_process()
+        if version not in (None, hierarchy.version):
+            pytest.skip(f"control groups are v{hierarchy.version} here; scripts/in-a-machine has the other")
         hierarchy.make(GROUP)
     except OSError as error:
         pytest.skip(f"this machine lets us make no control groups: {error}")

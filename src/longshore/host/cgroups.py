@@ -249,9 +249,27 @@ class Hierarchy:
             handed_on = (folder / "cgroup.subtree_control").read_text().split()
             wanted = [name for name in _CONTROLLERS_V2 if name in offered and name not in handed_on]
             if wanted:
-                (folder / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in wanted))
+                self._hand_on(folder, wanted)
             folder = folder / part
             folder.mkdir(exist_ok=True)
+            _let_pass(folder)
+
+    def _hand_on(self, folder: Path, controllers: list[str]) -> None:
+        file = folder / "cgroup.subtree_control"
+        words = " ".join(f"+{name}" for name in controllers)
+        for _ in range(100):
+            try:
+                file.write_text(words)
+                return
+            except OSError as error:
+                # The first group that we see has processes, and so is not the kernel's first one but a container's, which
+                # all that runs in it started from.
+                if error.errno != errno.EBUSY or folder != self._mounts["unified"].place:
+                    raise OSError(error.errno, f"{folder} can't hand on {words}: {error.strerror}") from error
+            # They may be ending, and they may fork meanwhile.
+            _step_down(folder)
+            time.sleep(0.001)
+        raise OSError(errno.EBUSY, f"{folder} can't hand on {words}: it has processes of its own")
 
 
 # Kernels without accounting of swap, and hosts that hand on only some controllers, lack these; a job runs all the same.
@@ -374,6 +392,29 @@ _ALL_CONTROLLERS_V1 = (
     "cpuset", "cpu", "cpuacct", "blkio", "memory", "devices", "freezer", "net_cls", "perf_event", "net_prio", "hugetlb",
     "pids", "rdma", "misc",
 )  # fmt: skip
+
+
+# The name that Docker's images give it.
+_LEAF = "init"
+
+
+def _step_down(folder: Path) -> None:
+    """v2: the group's own processes go into a leaf below it, since a group that has some hands nothing on."""
+    leaf = folder / _LEAF
+    leaf.mkdir(exist_ok=True)
+    for pid in (folder / "cgroup.procs").read_text().split():
+        # 0: one that is not in our namespace, and to the kernel a word for ourselves.
+        if pid != "0":
+            with contextlib.suppress(ProcessLookupError):
+                (leaf / "cgroup.procs").write_text(pid)
+
+
+def _let_pass(folder: Path) -> None:
+    """v2, whatever the umask: who mounts control groups in a namespace must be allowed to search all folders down to the group
+    where that begins, and the root of an instance is nobody on the host."""
+    status = folder.stat()
+    if status.st_mode & 0o111 != 0o111 and status.st_uid == os.geteuid():
+        folder.chmod(0o755)
 
 
 def _remove(folder: str) -> bool:
