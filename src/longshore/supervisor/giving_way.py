@@ -4,7 +4,7 @@ Where they are as one more program of the host, whoever wakes beside a job that 
 slice, 3 or 4 ms: the server for its turn, the disk's thread that makes a commit durable, whoever looks at the answer. A group
 that the kernel knows as idle (`cpu.idle`, Linux 5.15) is interrupted at once. It is also nothing against a program that is
 busy: jobs would stand still while somebody computes on the host. So they give way only while the others are content with
-half of the host. When they want more, instances are one more program again, and have their half.
+half of the host. When they want more, instances are one more program again, with its share.
 
 So it is looked at several times a second, for as long as there are instances, what the others use.
 """
