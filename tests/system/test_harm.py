@@ -168,15 +168,15 @@ def of_others(groups: Hierarchy) -> float:
 
 def test_jobs_let_all_else_in_front_and_do_not_stand_still_when_that_computes(house: Chain) -> None:
     groups = Hierarchy.of_this_process()
-    idle = [folder / "cpu.idle" for folder in groups.folders("/longshore") if (folder / "cpu.idle").exists()]
-    if not idle:
-        pytest.skip("this kernel has no groups that are idle")
     cores = os.cpu_count() or 1
     if of_others(groups) > 0.35:
         pytest.skip("others compute on this host, so that jobs let nobody in front now")
     busy: list[subprocess.Popen[bytes]] = []
     try:
         with at_its_worst(house, WORST["processor"]):
+            idle = [file for folder in groups.folders("/longshore") if (file := folder / "cpu.idle").exists()]
+            if not idle:
+                pytest.skip("this kernel has no groups that are idle")
             wait_for(lambda: idle[0].read_text().strip() == "1")
             busy += [subprocess.Popen(["/bin/sh", "-c", "while :; do :; done"]) for _ in range(cores)]
             wait_for(lambda: idle[0].read_text().strip() == "0")
