@@ -6,9 +6,8 @@ from typing import Protocol
 
 _UNIQUE_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"  # AWS's unique ids use the base-32 letters and digits.
 _KEY_LENGTH = 20
-_EMBEDS_ACCOUNT = (
-    1 << 79
-)  # of the 80 bits behind the prefix: keys since 2019 have it, and older ones none of the account
+# Of the 80 bits behind the prefix: keys since 2019 have it, and older ones none of the account.
+_EMBEDS_ACCOUNT = 1 << 79
 _AFTER_ACCOUNT = 39  # bits: what makes keys of one account differ
 _SECRET_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 

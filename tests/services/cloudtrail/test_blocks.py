@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -21,13 +22,13 @@ ROLE = f"arn:aws:iam::{ACCOUNT}:role/team/ops"
 
 
 def entry(number: int, *, seconds: float = 0.0, principal: Principal | None = None, **more: object) -> TrailEntry:
-    told = {
+    told: dict[str, Any] = {
         "time": START + timedelta(seconds=seconds), "request_id": f"request-{number}",
         "principal": principal or root(ACCOUNT, "AKIAROOT"), "service": "iam", "operation": "GetRole", "region": REGION,
         "source_ip": "127.0.0.1", "user_agent": "agent", "read_only": True, "resource": ROLE,
         "request": {"RoleName": f"role-{number}"},
     }  # fmt: skip
-    return TrailEntry(**(told | more))  # type: ignore[arg-type]
+    return TrailEntry(**(told | more))
 
 
 class Trail:

@@ -370,3 +370,16 @@ def test_a_call_whose_details_can_not_be_written_holds_up_none(house, trail) -> 
     (event,) = trail("EventName", "GetRole")
     kept = record(event)
     assert kept["errorCode"] == "NoSuchEntity" and kept["errorMessage"] is None and kept["requestParameters"] is None
+
+
+def test_a_call_that_can_not_be_recorded_at_all_is_answered_all_the_same(house, trail, monkeypatch) -> None:
+    from longshore.services.cloudtrail import section
+
+    def fails(self, entry, **_):
+        raise ValueError("it can't be written")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(section.Draft, "add", fails)
+        assert house.client("sts").get_caller_identity()["Account"] == ACCOUNT
+    house.client("iam").create_user(UserName="after")
+    assert trail("EventName", "CreateUser") and not trail("EventName", "GetCallerIdentity")

@@ -283,7 +283,10 @@ def test_a_supervisor_is_started_from_the_servers_own_kind_of_loop(tmp_path: Pat
             await machines.start()
             await machines.launch(launch_order())
             await machines.close(stop_instances=True)
-        assert Supervised(state).remains() == []
+        here = Supervised(state)
+        # It has said that all is gone, and goes itself now.
+        await until(lambda: not any(each.startswith("process") for each in here.remains()))
+        assert here.remains() == []
 
     uvloop.run(run())
 

@@ -73,7 +73,13 @@ class Trail:
         except Exception:
             # It is kept without them, and holds up none of the others.
             log.exception("a call is recorded without its details", service=entry.service, operation=entry.operation)
-            draft.add(entry, with_details=False)
+            try:
+                draft.add(entry, with_details=False)
+            except Exception:
+                # The call was carried out, and its caller is to hear so.
+                log.exception("a call is not recorded", service=entry.service, operation=entry.operation)
+                self._lost += 1
+                return
         if entry.error_code in REFUSALS:
             draft.refusals.append(entry)
         self._waiting += 1
