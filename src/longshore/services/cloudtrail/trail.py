@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
-from collections import deque
 from functools import partial
 from typing import Any
 
@@ -40,16 +38,16 @@ class Trail:
 
     def __init__(self, house: House) -> None:
         self._house = house
-        self._drafts: dict[tuple[str, str], Draft] = {}  # account, region
-        self._full: deque[Draft] = deque()  # to be written, the oldest first
-        self._waiting = 0  # calls, in both
+        self._waiting: dict[tuple[str, str], list[Any]] = {}  # (account, region) -> entries
+        self._drafts: list[Draft] = []  # of entries that waited; not written yet
+        self._count = 0  # of calls, in both
         self._news = asyncio.Event()
         self._urgent = asyncio.Event()
         self._since_trim = 0
         self._lost = 0
 
     def record(self, entry: Any) -> None:
-        if self._waiting >= _WAITING_MAX:
+        if self._count >= _WAITING_MAX:
             self._lost += 1  # Nothing can be written for long; the house lives on without this.
             return
         account = entry.principal.account
@@ -65,26 +63,11 @@ class Trail:
 
     def _put(self, account: str, entry: Any) -> None:
         key = (account, entry.region)
-        draft = self._drafts.get(key)
-        if draft is None:
-            draft = self._drafts[key] = Draft(account, entry.region)
-        try:
-            draft.add(entry)
-        except Exception:
-            # It is kept without them, and holds up none of the others.
-            log.exception("a call is recorded without its details", service=entry.service, operation=entry.operation)
-            try:
-                draft.add(entry, with_details=False)
-            except Exception:
-                # The call was carried out, and its caller is to hear so.
-                log.exception("a call is not recorded", service=entry.service, operation=entry.operation)
-                self._lost += 1
-                return
-        if entry.error_code in REFUSALS:
-            draft.refusals.append(entry)
-        self._waiting += 1
-        if len(draft) >= section.SECTION_CALLS_MAX:
-            self._full.append(self._drafts.pop(key))
+        entries = self._waiting.get(key)
+        if entries is None:
+            entries = self._waiting[key] = []
+        entries.append(entry)
+        self._count += 1
 
     async def run(self) -> None:
         try:
@@ -97,7 +80,7 @@ class Trail:
                 try:
                     await self.flush()
                 except Exception:
-                    log.exception("calls not recorded yet", waiting=self._waiting, lost=self._lost)
+                    log.exception("calls not recorded yet", waiting=self._count, lost=self._lost)
                     self._news.set()
                     await asyncio.sleep(FLUSH_SECONDS)
         except asyncio.CancelledError:
@@ -108,11 +91,15 @@ class Trail:
         """Returns when what was recorded is durable."""
         self._news.clear()
         self._urgent.clear()
-        self._full.extend(self._drafts.values())
-        self._drafts.clear()
-        while self._full:
+        left = sum(map(len, self._waiting.values()))
+        while left > 0 or self._drafts:
             # Some in one commit: each has a price of its own. Not all, so that a burst does not hold up who waits for the writer.
-            portion = list(itertools.islice(self._full, _PORTION))
+            while left > 0 and len(self._drafts) < _PORTION:
+                left -= self._make_draft()
+                await asyncio.sleep(0)  # Others have their turn.
+            portion = list(self._drafts)
+            if not portion:
+                return
             writing = asyncio.ensure_future(self._house.store.write(partial(self._write, portion=portion)))
             try:
                 await asyncio.shield(writing)
@@ -122,10 +109,24 @@ class Trail:
                 raise
             self._are_written(portion)
 
+    def _make_draft(self) -> int:
+        """Of as many calls that wait as go into one. How many."""
+        key, entries = next(iter(self._waiting.items()))
+        taken = entries[: section.SECTION_CALLS_MAX]
+        draft = Draft(*key)
+        for entry in taken:
+            _add(draft, entry)
+        if len(draft):
+            self._drafts.append(draft)
+        self._count -= len(taken) - len(draft)
+        del self._waiting[key]
+        if rest := entries[len(taken) :]:
+            self._waiting[key] = rest  # behind the others
+        return len(taken)
+
     def _are_written(self, portion: list[Draft]) -> None:
-        for draft in portion:
-            self._full.popleft()
-            self._waiting -= len(draft)
+        del self._drafts[: len(portion)]
+        self._count -= sum(map(len, portion))
 
     def _write(self, transaction: Transaction, portion: list[Draft]) -> None:
         for draft in portion:
@@ -167,3 +168,19 @@ class Trail:
                 detail=detail,
             ),
         )
+
+
+def _add(draft: Draft, entry: Any) -> None:
+    """What can't be written down of a call is left out, and holds up none of the others."""
+    about = {"service": entry.service, "operation": entry.operation}
+    try:
+        draft.add(entry)
+    except Exception:
+        log.exception("a call is recorded without its details", **about)
+        try:
+            draft.add(entry, with_details=False)
+        except Exception:
+            log.exception("a call is not recorded", **about)
+            return
+    if entry.error_code in REFUSALS:
+        draft.refusals.append(entry)
