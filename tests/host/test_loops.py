@@ -32,6 +32,28 @@ def test_a_kernel_that_counts_in_hundredths_alone_is_told_so(tmp_path: Path) -> 
     assert {each.name: each.read_text() for each in folder.iterdir()} == {"max_ratio": "1", "strict_limit": "1"}
 
 
+def test_a_kernel_before_6_2_has_no_strict_limit(tmp_path: Path) -> None:
+    folder = kernel(tmp_path, "max_ratio")
+    loops.bound_waiting("7:3", sys=str(tmp_path))
+    assert (folder / "max_ratio").read_text() == "1"
+    loops.unbound_waiting("7:3", sys=str(tmp_path))
+    assert {each.name: each.read_text() for each in folder.iterdir()} == {"max_ratio": "100"}
+
+
+@pytest.mark.parametrize(
+    "files", [("max_bytes", "max_ratio", "strict_limit"), ("max_ratio", "strict_limit"), ("max_ratio",)]
+)
+def test_of_which_disks_something_was_said_is_known_until_it_is_taken_back(
+    tmp_path: Path, files: tuple[str, ...]
+) -> None:
+    kernel(tmp_path, *files)
+    assert loops.bound_disks(sys=str(tmp_path)) == []
+    loops.bound_waiting("7:3", sys=str(tmp_path))
+    assert loops.bound_disks(sys=str(tmp_path)) == ["7:3"]
+    loops.unbound_waiting("7:3", sys=str(tmp_path))
+    assert loops.bound_disks(sys=str(tmp_path)) == []
+
+
 def test_where_there_is_no_such_setting_none_is_made(tmp_path: Path) -> None:
     folder = kernel(tmp_path)
     with pytest.raises(FileNotFoundError):

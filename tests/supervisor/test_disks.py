@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from longshore.host import loops
 from longshore.host.cgroups import Hierarchy
 from longshore.host.supervised import Standing
 from longshore.supervisor.keeper import _DISK_SPEED as SPEED
@@ -28,13 +29,12 @@ def is_bound(disk: str, standing: Standing) -> bool:
     """Both, or neither."""
     hierarchy = Hierarchy.of_this_process()
     if hierarchy.version == 2:
-        files = hierarchy.folders(f"/longshore/{standing.instance_id}")
-        is_slow = any(
-            f"{disk} rbps={SPEED.bytes} wbps={SPEED.bytes}" in (each / "io.max").read_text() for each in files
-        )
+        (folder,) = hierarchy.folders(f"/longshore/{standing.instance_id}")
+        limits = folder / "io.max"  # gone with the instance
+        is_slow = limits.exists() and f"{disk} rbps={SPEED.bytes} wbps={SPEED.bytes}" in limits.read_text()
     else:
         is_slow = disk in hierarchy.slow_disks(SPEED)
-    waits_little = Path(f"/sys/class/bdi/{disk}/strict_limit").read_text().strip() == "1"
+    waits_little = disk in loops.bound_disks()
     assert is_slow == waits_little
     return is_slow
 
@@ -99,8 +99,9 @@ def test_whose_state_folder_was_deleted_meanwhile_is_found_by_the_next_start_of_
         shutil.rmtree(lost.state)
         # The kernel lets go of the file when the last of it has ended.
         await until(lambda: not Path(f"/sys/dev/block/{disk}/loop/backing_file").exists())
-        assert is_bound(disk, standing) or Hierarchy.of_this_process().version == 2
+        assert is_bound(disk, standing)
         await until(lambda: Hierarchy.of_this_process().remove(f"/longshore/{standing.instance_id}"))
+        assert disk in loops.bound_disks()
         async with supervised(tmp_path / "state"):
             assert not is_bound(disk, standing)
 

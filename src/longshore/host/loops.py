@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import glob
 import os
 import struct
 import subprocess
@@ -68,14 +69,31 @@ def bound_waiting(disk: str, *, sys: str = "/sys") -> None:
     else:
         # Older kernels: in hundredths of what all that is written may take.
         _write(f"{folder}/max_ratio", "1")
-    # Without this the bound holds only where all together write too much.
-    _write(f"{folder}/strict_limit", "1")
+    # Without this, as before Linux 6.2, the bound holds only where all together write too much.
+    if os.path.exists(f"{folder}/strict_limit"):
+        _write(f"{folder}/strict_limit", "1")
 
 
 def unbound_waiting(disk: str, *, sys: str = "/sys") -> None:
     """As the kernel has it for a disk of which nothing was said. OSError."""
-    _write(f"{sys}/class/bdi/{disk}/max_ratio", "100")
-    _write(f"{sys}/class/bdi/{disk}/strict_limit", "0")
+    folder = f"{sys}/class/bdi/{disk}"
+    _write(f"{folder}/max_ratio", "100")
+    if os.path.exists(f"{folder}/strict_limit"):
+        _write(f"{folder}/strict_limit", "0")
+
+
+def bound_disks(*, sys: str = "/sys") -> list[str]:
+    """Those of which `bound_waiting` was said, and not taken back."""
+    found = []
+    for folder in glob.glob(f"{sys}/class/bdi/{_MAJOR}:*"):
+        # What is written last of the two, by kernels that have it.
+        for name in ("strict_limit", "max_ratio"):
+            if os.path.exists(f"{folder}/{name}"):
+                with open(f"{folder}/{name}") as file:
+                    if file.read().strip() == "1":
+                        found.append(os.path.basename(folder))
+                break
+    return sorted(found)
 
 
 def file_of(disk: str, *, sys: str = "/sys") -> str | None:

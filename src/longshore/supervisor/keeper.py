@@ -320,12 +320,16 @@ class Keeper:
     def _bound_disk(self, instance: _Instance) -> None:
         if instance.disk is None:
             return
+        instance_id = instance.order.instance_id
         try:
             self._hierarchy.set_disk_speed(instance.cgroup, instance.disk, _DISK_SPEED)
+        except OSError as error:
+            log.warning("an instance's disk is as fast as the host's", instance_id=instance_id, why=str(error))
+        try:
             loops.bound_waiting(instance.disk)
         except OSError as error:
             log.warning(
-                "an instance's disk is as fast as the host's", instance_id=instance.order.instance_id, why=str(error)
+                "what is written to an instance's disk may fill memory", instance_id=instance_id, why=str(error)
             )
 
     def _unbound_disk(self, instance: _Instance) -> None:
@@ -338,13 +342,16 @@ class Keeper:
 
     def _unbound_disks_of_nobody(self) -> None:
         """Of instances that ended without a supervisor, and without their folder."""
-        for disk in self._hierarchy.slow_disks(_DISK_SPEED):
+        # Of a disk that is in use, what is said of it may be somebody else's word.
+        unused = [disk for disk in loops.bound_disks() if loops.file_of(disk) is None]
+        for disk in {*self._hierarchy.slow_disks(_DISK_SPEED), *unused}:
             if _DISK.search(loops.file_of(disk) or "") is None:
                 self._free(CGROUP, disk)
 
     def _free(self, group: str, disk: str) -> None:
         with contextlib.suppress(OSError):
             loops.unbound_waiting(disk)
+        with contextlib.suppress(OSError):
             self._hierarchy.set_disk_speed(group, disk, None)
 
     async def _join(self, instance: _Instance, channel: socket.socket) -> None:
