@@ -29,6 +29,7 @@ from simulation.world import HARSH, HARSH_KINDS, MILD_KINDS, POLICY, TRUST, Faul
 _JOBS = (2, 11)
 _SECONDS_BETWEEN_JOBS = 3.0
 _FAULTS_SECONDS = 15.0  # that go on after the last job was submitted, at least
+_LATE_SECONDS = 10.0  # two tries of `late_logs`, and less than an idle instance is kept
 _PEACE_SECONDS = 3600.0  # by then everything has ended, or never will
 _PORTION = 10  # seeds that a process takes at once
 _TOLD_SECONDS = 20.0
@@ -203,6 +204,8 @@ async def _until_all_ended(world: World, watch: Watch) -> None:
         if world.trouble is not None:
             raise world.trouble
         if world._is_up and watch.all_ended():
+            # What an ended container wrote and could not send is tried again after some seconds.
+            await asyncio.sleep(_LATE_SECONDS)
             return
         await asyncio.sleep(5.0)
     await watch.check_reasons()

@@ -26,7 +26,9 @@ def disk_of(standing: Standing) -> str:
 
 
 def is_bound(disk: str, standing: Standing) -> bool:
-    """Both, or neither."""
+    """Both, or neither. Not if its numbers are another's by now: tests beside this one have disks too."""
+    if (file := loops.file_of(disk)) is not None and f"/{standing.instance_id}/" not in file:
+        return False
     hierarchy = Hierarchy.of_this_process()
     if hierarchy.version == 2:
         (folder,) = hierarchy.folders(f"/longshore/{standing.instance_id}")
